@@ -1,0 +1,1 @@
+"""Augmentations with explicit parameters: one file each, and the pipeline that chains them."""

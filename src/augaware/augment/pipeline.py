@@ -1,0 +1,96 @@
+"""The pipeline: draw omega for every augmentation, apply them in order, return the view with its omega."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from augaware import lookup
+from augaware.augment.base import Augmentation
+from augaware.augment.crop import Crop
+from augaware.errors import RequestError
+from augaware.random import Draws
+from augaware.spaces import Space
+from augaware.views import View
+
+CHUNK = 32  # images resampled at once: bounds the memory of large sources
+
+
+class Pipeline:
+    """v = t_omega(x): augmentations in order, then normalisation.
+
+    A crop comes first, or every view is the whole image resized. ``mean`` and ``std`` are per channel, of [0, 1] pixels;
+    they are the last step, so that colour operations act on [0, 1].
+    """
+
+    def __init__(
+        self, augmentations: Sequence[Augmentation], size: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        given = [a.name for a in augmentations]
+        for name in given:
+            if given.count(name) > 1:
+                raise RequestError(f"augment: {name!r} stands twice in {given}; name each augmentation once")
+        if "crop" in given[1:]:
+            raise RequestError(f"augment: 'crop' must come first, found {given}")
+        self.augmentations = tuple(augmentations)
+        self.size = size
+        self.mean = torch.tensor(tuple(mean)).reshape(1, 3, 1, 1)
+        self.std = torch.tensor(tuple(std)).reshape(1, 3, 1, 1)
+
+    @classmethod
+    def from_specs(cls, specs: Sequence[str], size: int, mean: Sequence[float], std: Sequence[float]) -> Pipeline:
+        """The pipeline of augmentation specs such as ``"crop(scale=(0.2, 1.0))"``."""
+        return cls([lookup.build("augment", spec, size) for spec in specs], size, mean, std)
+
+    @property
+    def spaces(self) -> Mapping[str, Space]:
+        """Name -> space of all that a view's omega holds, the measured parameters too."""
+        found: dict[str, Space] = {}
+        for a in self.augmentations:
+            found |= {a.name: a.space, **a.measures}
+        return found
+
+    def sample(self, draws: Draws, sizes: Tensor) -> dict[str, Tensor]:
+        """Draw omega for images of ``sizes`` (B, 2): name -> (B, columns)."""
+        return {a.name: a.sample(draws.stream(a.name), sizes) for a in self.augmentations}
+
+    def apply(self, pixels: Tensor, sizes: Tensor, omega: Mapping[str, Tensor]) -> View:
+        """The view that ``omega`` makes of uint8 or [0, 1] float ``pixels`` (B, 3, H, W), padded beyond ``sizes``.
+
+        The view's omega is the one given and what the augmentations measured. A stored omega gives the same pixels again.
+        """
+        recorded = dict(omega)
+        x = self._resampled(pixels, sizes, omega.get("crop"))
+        for a in self.augmentations:
+            if a.name != "crop":
+                before = x
+                x = a.apply(x, omega[a.name])
+                if a.measures:
+                    recorded |= a.measure(before, x)
+        return View(self.normalised(x), recorded)
+
+    def _resampled(self, pixels: Tensor, sizes: Tensor, omega: Tensor | None) -> Tensor:
+        """Cut and resized to (B, 3, size, size), float in [0, 1]."""
+        crop = Crop(self.size)
+        if omega is None:
+            omega = torch.tensor([crop.identity], device=pixels.device).expand(len(pixels), -1)
+        parts = []
+        for p, s, w in zip(pixels.split(CHUNK), sizes.split(CHUNK), omega.split(CHUNK), strict=True):
+            height, width = (int(n) for n in s.amax(dim=0))
+            p = p[:, :, :height, :width]
+            parts.append(crop.apply(p.float() / 255 if p.dtype == torch.uint8 else p, w, s))
+        return torch.cat(parts) if parts else pixels.new_zeros((0, 3, self.size, self.size), dtype=torch.float32)
+
+    def view(self, pixels: Tensor, sizes: Tensor, index: Tensor, seed: int, epoch: int, number: int) -> View:
+        """View ``number`` of the samples ``index`` (B,) in ``epoch``: draw, apply, return with omega."""
+        return self.apply(pixels, sizes, self.sample(Draws.of(seed, epoch, index, number), sizes))
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """[0, 1] pixels (B, 3, H, W) with ``mean`` and ``std`` taken out."""
+        return (x - self.mean.to(x.device)) / self.std.to(x.device)
+
+    def displayed(self, view: View) -> Tensor:
+        """The view's pixels as they look, (B, 3, size, size) in [0, 1]: normalisation undone."""
+        return (view.image * self.std.to(view.image.device) + self.mean.to(view.image.device)).clamp(0, 1)

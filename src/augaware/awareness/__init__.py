@@ -1,0 +1,1 @@
+"""Awareness: the ways of using omega. One file each."""

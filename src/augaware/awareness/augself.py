@@ -1,0 +1,75 @@
+"""AugSelf (Lee, Lee, Lee, Lee, Shin: Improving Transferability of Representations via Augmentation-Aware Self-Supervision,
+NeurIPS 2021).
+
+    L = L_SSL + sum_{aug in A} lambda_aug L_aug( phi^aug([y_1, y_2]), omega_diff^aug ),    y_i = f(v_i)
+
+phi^aug is an MLP per augmentation on the two backbone features; what omega_diff and L_aug are is a matter of the
+augmentation's space (:mod:`augaware.spaces`). Symmetrised: the ordered pairs 1 -> 2 and 2 -> 1 form one batch of 2B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from augaware.awareness.base import Awareness, Embedding, Setting
+from augaware.errors import RequestError
+from augaware.nets.heads import mlp
+from augaware.views import difference
+
+__all__ = ["AugSelf"]
+
+
+class AugSelf(Awareness):
+    """Predict the difference of two views' augmentation parameters from their features.
+
+    ``targets`` maps an augmentation to its weight lambda (the paper's lambda = 1 is crop 1 and color_jitter 1 on STL10; ImageNet100
+    uses 0.5 each), or lists augmentations for weight 1. ``hidden`` is the width of phi's two hidden layers.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        targets: Mapping[str, float] | Sequence[str] = ("crop", "color_jitter"),
+        hidden: int = 512,
+    ) -> None:
+        super().__init__()
+        if isinstance(targets, str):
+            targets = (targets,)
+        weights = dict(targets) if isinstance(targets, Mapping) else dict.fromkeys(targets, 1.0)
+        for name, weight in weights.items():
+            if not isinstance(weight, (int, float)) or weight < 0:
+                raise RequestError(f"awareness 'augself': the weight of {name!r} is {weight!r}; give a number >= 0")
+        if not weights:
+            raise RequestError(
+                f"awareness 'augself': targets is empty; name augmentations, accepted: {', '.join(setting.spaces)}"
+            )
+        if not isinstance(hidden, int) or hidden < 1:
+            raise RequestError(f"awareness 'augself': hidden={hidden!r} must be a whole number, at least 1")
+        self.spaces = setting.spaces
+        self.lam = {name: float(weights[name]) for name in setting.check("augself", "targets", weights)}
+        self.phi = nn.ModuleDict(
+            {name: mlp((2 * setting.dim, hidden, hidden, setting.spaces[name].outputs)) for name in self.lam}
+        )
+
+    def losses(self, online: Sequence[Embedding], target: Sequence[Embedding]) -> dict[str, tuple[float, Tensor]]:
+        """(lambda_aug, L_aug) for each augmentation.
+
+        The pair is the first two online views; with an EMA target, y_2 is the target's feature of view 2, without
+        gradient, as in the authors' MoCo.
+        """
+        one, two = online[0], (target or online)[1]
+        pairs = torch.cat((torch.cat((one.y, two.y), dim=1), torch.cat((two.y, one.y), dim=1)))  # (2B, 2D)
+        found = {}
+        for name, lam in self.lam.items():
+            omega_diff = torch.cat(
+                (
+                    difference(one.omega, two.omega, self.spaces, name),
+                    difference(two.omega, one.omega, self.spaces, name),
+                )
+            )
+            prediction = self.phi[name](pairs).float()
+            found[name] = lam, self.spaces[name].loss(prediction, omega_diff)
+        return found

@@ -1,0 +1,76 @@
+"""What every awareness is: optional hooks whose defaults are vanilla. No awareness knows any host."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from augaware.errors import RequestError, did_you_mean
+from augaware.spaces import Space
+from augaware.views import Omega
+
+MakeProjector = Callable[[int], nn.Module]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an awareness is built for: D, the width of y = f(v), and the spaces of the pipeline's parameters."""
+
+    dim: int
+    spaces: Mapping[str, Space]
+
+    def check(self, awareness: str, argument: str, names: Iterable[str]) -> tuple[str, ...]:
+        """The names, sorted. Raises :class:`RequestError` for one that the pipeline does not record."""
+        chosen = sorted(set(names))
+        for name in chosen:
+            if name not in self.spaces:
+                raise RequestError(
+                    f"awareness {awareness!r}: {argument} names {name!r}, which is not in the pipeline; it records: "
+                    f"{', '.join(sorted(self.spaces)) or 'nothing'}{did_you_mean(name, self.spaces)}"
+                )
+        return tuple(chosen)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What the network made of one view: its ``omega``, features y = f(v) (B, D) and embedding z = g(y, omega) (B, d)."""
+
+    omega: Omega
+    y: Tensor
+    z: Tensor
+
+
+class Projector(nn.Module):
+    """z = g(y): the projector of a host, which ignores omega."""
+
+    def __init__(self, g: nn.Module) -> None:
+        super().__init__()
+        self.g = g
+
+    def forward(self, y: Tensor, omega: Omega) -> Tensor:
+        """y (B, D) -> z (B, d)."""
+        z: Tensor = self.g(y)
+        return z
+
+
+class Awareness(nn.Module, ABC):
+    """One way of using omega, built as ``NAME(setting, ...)``. Override the hooks that the method changes.
+
+    At most one awareness of an objective may override :meth:`projector`; others compose.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the file that defines the awareness."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def projector(self, make: MakeProjector, dim: int) -> nn.Module:
+        """g, called as g(y, omega); ``make(d_in)`` gives a fresh projector of the host, ``dim`` is D."""
+        return Projector(make(dim))
+
+    def losses(self, online: Sequence[Embedding], target: Sequence[Embedding]) -> dict[str, tuple[float, Tensor]]:
+        """Named extra losses: name -> (lambda, L); ``target`` is empty for hosts without an EMA target."""
+        return {}

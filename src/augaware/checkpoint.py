@@ -1,0 +1,173 @@
+"""A run folder: recipe, environment, checkpoints, exported encoder. Written atomically, safe to load.
+
+    DIR/recipe.json env.json metrics.jsonl log.txt tensorboard/
+        checkpoints/last.pt           everything a resume needs: weights, optimiser, step
+        snapshots/step-000100.safetensors
+        export/encoder.safetensors    the plain weights of f, with export/config.json
+        eval/<task>.json
+
+Every random draw is a function of (seed, epoch, index, view), so a checkpoint needs no random state.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from augaware.errors import RequestError
+from augaware.nets.base import Encoder, build_encoder
+from augaware.recipe import Recipe
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """An existing run folder."""
+
+    path: Path
+    recipe: Recipe
+
+    @classmethod
+    def create(cls, out: Path | str, recipe: Recipe, environment: Mapping[str, Any]) -> Run:
+        """Make a new run folder, complete with its recipe, or nothing. An existing ``out`` is never touched."""
+        out = Path(out)
+        if out.exists():
+            raise RequestError(
+                f"--out {str(out)!r} exists already and is not overwritten; choose another, "
+                f"or continue a stopped run with: augaware resume {out}"
+            )
+        try:
+            out.absolute().parent.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
+        except OSError as error:
+            raise RequestError(f"--out {str(out)!r} cannot be made: {error.strerror}") from None
+        (draft / "recipe.json").write_text(recipe.to_json())
+        (draft / "env.json").write_text(json.dumps(dict(environment), indent=2) + "\n")
+        for folder in ("checkpoints", "export", "eval"):
+            (draft / folder).mkdir()
+        draft.chmod(0o755)
+        draft.rename(out)
+        return cls(out, recipe)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Read an existing run folder. Raises :class:`RequestError` when it is not one."""
+        path = Path(path)
+        file = path / "recipe.json"
+        if not file.is_file():
+            raise RequestError(f"{str(path)!r} is not a run folder: it has no recipe.json")
+        try:
+            return cls(path, Recipe.from_json(file.read_text()))
+        except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError):
+            raise RequestError(f"{str(file)!r} is damaged: not a recipe in JSON") from None
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint's file."""
+        return self.path / "checkpoints" / "last.pt"
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint in one step: a kill leaves the old one or the new one, never half of one."""
+        draft = self.last.with_suffix(".draft")
+        torch.save({"version": STATE_VERSION, **state}, draft)
+        replace_file(draft, self.last)
+
+    def load_state(self) -> dict[str, Any] | None:
+        """The newest checkpoint, or None before the first. Nothing in the file is executed (``weights_only``)."""
+        if not self.last.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever torch says of a damaged file
+            raise RequestError(f"{str(self.last)!r} cannot be read: {str(error).splitlines()[0]}") from None
+        if state.get("version") != STATE_VERSION:
+            raise RequestError(
+                f"{str(self.last)!r} has version {state.get('version')!r}, this augaware reads {STATE_VERSION}"
+            )
+        return state
+
+    def export(self, encoder: Encoder, name: str = "export/encoder.safetensors") -> Path:
+        """Write f's weights, and beside them what is needed to use them (``config.json``)."""
+        file = self.path / name
+        file.parent.mkdir(exist_ok=True)
+        write_file(file, save(plain_weights(encoder)))
+        config = {
+            "encoder": self.recipe.encoder,
+            "dim": encoder.dim,
+            "size": self.recipe.size,
+            "mean": list(self.recipe.mean),
+            "std": list(self.recipe.std),
+        }
+        write_file(file.with_name("config.json"), (json.dumps(config, indent=2) + "\n").encode())
+        return file
+
+
+def plain_weights(encoder: Encoder) -> dict[str, Tensor]:
+    """The backbone's own state dict: the names that its library (torchvision, timm) knows."""
+    return {k: v.detach().cpu().contiguous() for k, v in encoder.backbone.state_dict().items()}
+
+
+def load_weights(encoder: Encoder, file: Path) -> None:
+    """Load a safetensors file of :meth:`Run.export` or of the encoder's library; a classifier's weights are left out."""
+    try:
+        weights = load_file(file)
+    except Exception as error:  # safetensors has no public error of its own for every way a file can be damaged
+        raise RequestError(f"{str(file)!r} is not a readable safetensors file: {error}") from None
+    expected = encoder.backbone.state_dict()
+    missing = sorted(set(expected) - set(weights))
+    wrong = sorted(k for k in expected if k in weights and weights[k].shape != expected[k].shape)
+    if missing or wrong:
+        named = f"{len(missing)} tensors are missing" if missing else f"{len(wrong)} tensors have another shape"
+        raise RequestError(f"{str(file)!r} does not fit the encoder: {named}, such as {(missing or wrong)[0]!r}")
+    encoder.backbone.load_state_dict({k: weights[k] for k in expected})
+
+
+def seeded_encoder(spec: str, seed: int) -> Encoder:
+    """The encoder of ``spec`` with weights that depend on ``seed`` only; torch's own random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_encoder(spec)
+
+
+def write_file(file: Path, content: bytes) -> None:
+    """Write all of ``content`` or nothing."""
+    draft = file.with_name(f".{file.name}.draft")
+    draft.write_bytes(content)
+    replace_file(draft, file)
+
+
+def replace_file(draft: Path, file: Path) -> None:
+    """Move ``draft`` onto ``file`` once its bytes are on the disk."""
+    with draft.open("rb") as handle:
+        os.fsync(handle.fileno())
+    draft.replace(file)
+
+
+def environment() -> dict[str, Any]:
+    """Command, versions and machine kind: what a number needs to be made again."""
+    found: dict[str, Any] = {
+        "command": " ".join(["augaware", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+    for package in ("augaware", "torch", "torchvision", "timm", "lightning-fabric", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found

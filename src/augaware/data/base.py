@@ -1,0 +1,87 @@
+"""Where images come from: the source every part of the library reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Images of a batch, not necessarily of one size.
+
+    ``pixels`` (B, 3, H, W) uint8, RGB, each image in the top left corner and zeros beside it; ``sizes`` (B, 2) int64,
+    the height and width of each; ``index`` (B,) int64, the place of each in its source.
+    """
+
+    pixels: Tensor
+    sizes: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device | str) -> ImageBatch:
+        """The same batch on ``device``."""
+        pixels, sizes, index = (t.to(device, non_blocking=True) for t in (self.pixels, self.sizes, self.index))
+        return ImageBatch(pixels, sizes, index)
+
+
+def collate(images: list[Tensor], index: Tensor) -> ImageBatch:
+    """Stack uint8 images (3, h, w) of any sizes."""
+    sizes = torch.tensor([image.shape[1:] for image in images]).reshape(-1, 2)
+    if len(images) and bool((sizes == sizes[0]).all()):
+        return ImageBatch(torch.stack(images), sizes, index)
+    height, width = (int(s) for s in sizes.amax(0)) if len(images) else (1, 1)
+    pixels = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
+    for row, image in zip(pixels, images, strict=True):
+        row[:, : image.shape[1], : image.shape[2]] = image
+    return ImageBatch(pixels, sizes, index)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+class Unreadable(Exception):  # noqa: N818 - it reads as the sentence it is
+    """These bytes are no image that can be read; the message says why, in one line."""
+
+
+class Source(ABC):
+    """N images, addressed by index; the same index is always the same image.
+
+    ``name`` says where they come from; ``names`` (N,) the path of each image in there, parts joined by ``/`` (tables
+    of boxes and landmarks refer to it); ``labels`` (N,) int64 with ``classes`` naming them, or None; ``factors`` name
+    -> (N,) or (N, k) float or int64 for drawn images whose causes are known; ``skipped`` what was left out and why;
+    ``fingerprint`` a hex digest that changes when the images or their order change.
+    """
+
+    name: str
+    names: Sequence[str]
+    labels: Tensor | None
+    classes: tuple[str, ...]
+    factors: Mapping[str, Tensor]
+    skipped: tuple[Skipped, ...]
+    fingerprint: str
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def load(self, index: int) -> Tensor:
+        """Image number ``index``: (3, H, W) uint8, RGB. Raises :class:`Unreadable`."""
+
+    def batch(self, index: Tensor) -> ImageBatch:
+        """The images ``index`` (B,) int64.
+
+        A source of files leaves out those that it cannot read and adds them to ``skipped``.
+        """
+        return collate([self.load(int(i)) for i in index], index)

@@ -1,0 +1,97 @@
+"""Bytes to pixels: every kind of image file becomes (3, H, W) uint8, RGB, upright."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from augaware.data.base import Unreadable
+
+EXTENSIONS = frozenset(
+    [".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
+)
+
+# The filters of `warnings` belong to the process, so only one thread at a time may change them. Headers are short:
+# the slow part, decompressing pixels, runs outside this lock and in parallel.
+_HEADER = threading.Lock()
+
+
+def decode(data: bytes | Path, short_side: int | None = None) -> Tensor:
+    """Decode an image file, given as bytes or as a path: (3, H, W) uint8, RGB.
+
+    Grey, palette and CMYK images become RGB; 16-bit and float grey levels are scaled to 0..255, not clipped; what is
+    transparent shows white, as a viewer shows it (Pillow's ``convert`` would uncover whatever colour lies beneath);
+    the EXIF orientation is applied; of an animation the first frame is taken. An image whose short side exceeds
+    ``short_side`` pixels is shrunk to it, antialiased (bicubic); none is enlarged.
+
+    Raises :class:`Unreadable` for everything that cannot be decoded in full: a missing, empty or truncated file, no
+    image at all, or so many pixels (Pillow's limit of about 89 million) that it would exhaust the memory.
+    """
+    try:
+        content = data if isinstance(data, bytes) else data.read_bytes()
+        if not content:
+            raise Unreadable("the file is empty")
+        with _HEADER, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content))
+            if image.format != "PNG":  # whose EXIF may come after the pixels
+                image.getexif()  # here, where warnings about it are silenced; Pillow keeps the result
+        with image:
+            if short_side is not None:
+                # JPEG decodes at 1/2, 1/4 or 1/8 for less than half the time; twice the target keeps the antialiasing
+                # honest.
+                image.draft(None, _shrunk(image.size, 2 * short_side))
+            return to_pixels(image, short_side)
+    except Unreadable:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise Unreadable(f"more than {Image.MAX_IMAGE_PIXELS} pixels") from None
+    except UnidentifiedImageError:
+        raise Unreadable("not an image") from None
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from None
+    except Exception as error:  # Pillow's parsers raise SyntaxError, struct.error, IndexError, ... on damaged bytes
+        raise Unreadable(f"damaged image ({type(error).__name__}: {' '.join(str(error).split())})") from None
+
+
+def to_pixels(image: Image.Image, short_side: int | None = None) -> Tensor:
+    """A Pillow image as :func:`decode` describes: (3, H, W) uint8. Raises :class:`Unreadable` or what Pillow raises."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode[0] in "IF":
+        image = _grey_levels(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    if short_side is not None and min(image.size) > short_side:
+        image = image.resize(_shrunk(image.size, short_side), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _shrunk(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """``size`` with its short side brought down to ``short_side``, same shape; never larger."""
+    scale = min(1.0, short_side / min(size))
+    width, height = (max(1, round(s * scale)) for s in size)
+    return width, height
+
+
+def _grey_levels(image: Image.Image) -> Image.Image:
+    """A grey image of 16 or 32 bits or of floats (modes I;16, I, F) in 8 bits, keeping its range.
+
+    Integers are 16-bit levels (Pillow opens a 16-bit file as I;16 or I). Floats are in [0, 1] or, when one exceeds 1,
+    8-bit levels.
+    """
+    levels = np.asarray(image, dtype=np.float64)
+    low, high = levels.min(), levels.max()
+    top = 65535.0 if image.mode[0] == "I" else 1.0 if high <= 1 else 255.0
+    if not (low >= 0 and high <= top):  # also false for nan
+        raise Unreadable(f"grey levels {low:g} to {high:g} where 0 to {top:g} is expected")
+    return Image.fromarray(np.rint(levels * (255.0 / top)).astype(np.uint8))

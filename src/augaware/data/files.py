@@ -1,0 +1,90 @@
+"""A source whose images are encoded files with names: what a folder and a tar have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from augaware.data.base import ImageBatch, Skipped, Source, Unreadable, collate
+from augaware.data.decode import EXTENSIONS, decode
+
+# First-level folders of these names are splits, not classes.
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+
+
+def is_image(name: str) -> bool:
+    """Whether a path names an image: a known extension, and no hidden file or folder on the way."""
+    parts = name.split("/")
+    dot = parts[-1].rfind(".")
+    return not any(part.startswith(".") for part in parts) and dot > 0 and parts[-1][dot:].lower() in EXTENSIONS
+
+
+def digest(parts: Iterable[object]) -> str:
+    """The sha256 of the parts' text, in order: a fingerprint."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(f"{part}\0".encode(errors="surrogateescape"))
+    return state.hexdigest()
+
+
+class FileSource(Source):
+    """Images that :meth:`read` gives as encoded bytes, decoded on demand, their short side at most ``short_side`` px.
+
+    When every image lies in one of at least two first-level folders, these are the classes, in sorted order.
+    """
+
+    def __init__(self, name: str, names: Sequence[str], short_side: int | None, fingerprint: str) -> None:
+        self.name = name
+        self.names = names
+        self.short_side = short_side
+        self.labels, self.classes = label_by_folder(names)
+        self.factors: dict[str, Tensor] = {}
+        self.skipped: tuple[Skipped, ...] = ()
+        self.fingerprint = fingerprint
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def read(self, index: int) -> bytes:
+        """The encoded file of image ``index``; called from many threads. Raises :class:`OSError`."""
+
+    def load(self, index: int) -> Tensor:
+        """Image number ``index``: (3, H, W) uint8, RGB. Raises :class:`Unreadable`."""
+        try:
+            content = self.read(index)
+        except OSError as error:
+            raise Unreadable(error.strerror or str(error)) from None
+        return decode(content, self.short_side)
+
+    def batch(self, index: Tensor) -> ImageBatch:
+        """The images ``index`` (B,) int64, without those that cannot be read: they are added to ``skipped``."""
+        images, kept = [], []
+        for i in index.tolist():
+            try:
+                images.append(self.load(i))
+                kept.append(i)
+            except Unreadable as error:
+                self._skip(Skipped(self.names[i], str(error)))
+        return collate(images, torch.tensor(kept, dtype=torch.int64))
+
+    def _skip(self, image: Skipped) -> None:
+        with self._lock:
+            if image not in self.skipped:
+                self.skipped = (*self.skipped, image)
+
+
+def label_by_folder(names: Sequence[str]) -> tuple[Tensor | None, tuple[str, ...]]:
+    """Labels (N,) int64 and class names from the first folder of each path; ``(None, ())`` without classes."""
+    folders = [name.split("/", 1)[0] if "/" in name else "" for name in names]
+    classes = sorted(set(folders))
+    if len(classes) < 2 or "" in classes or _SPLITS.issuperset(classes):
+        return None, ()
+    number = {name: label for label, name in enumerate(classes)}
+    return torch.tensor([number[folder] for folder in folders]), tuple(classes)

@@ -1,0 +1,143 @@
+"""From SRC to batches: open a source by its name, and prepare its batches ahead of the consumer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from augaware import lookup
+from augaware.data.base import ImageBatch, Source
+from augaware.data.folder import Folder
+from augaware.data.store import Stored, TooLarge
+from augaware.data.tar import TARS, Tar
+from augaware.errors import RequestError, did_you_mean
+
+ACCEPTED = "a folder of images, a .tar, .tar.gz or .tgz, torchvision:NAME, shapes, or a dotted spec"
+_CHUNK = 32  # images decoded as one piece of work
+
+
+class Loader:
+    """Iterates over the batches of ``source`` at ``batches`` (index tensors), in order, prepared ahead by threads.
+
+    At most ``max(prefetch, workers)`` batches are in preparation or ready at a time. An error in a thread is raised
+    to the consumer; when it stops early the threads end with the iterator. A batch none of whose images could be read
+    is left out. ``waited`` is how many seconds the consumer has waited for batches so far.
+    """
+
+    def __init__(self, source: Source, batches: Iterable[Tensor], workers: int = 1, prefetch: int = 2) -> None:
+        if workers < 1 or prefetch < 1:
+            raise RequestError(f"workers={workers}, prefetch={prefetch}: both must be 1 or more")
+        self.source = source
+        self.batches = batches
+        self.workers = workers
+        self.ahead = max(prefetch, workers)
+        self.waited = 0.0
+
+    def __iter__(self) -> Iterator[ImageBatch]:
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="augaware-loader")
+        pending: deque[Future[ImageBatch]] = deque()
+        try:
+            for index in self.batches:
+                pending.append(pool.submit(self.source.batch, index))
+                if len(pending) == self.ahead:
+                    yield from self._next(pending)
+            while pending:
+                yield from self._next(pending)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _next(self, pending: deque[Future[ImageBatch]]) -> Iterator[ImageBatch]:
+        start = time.perf_counter()
+        batch = pending.popleft().result()
+        self.waited += time.perf_counter() - start
+        if len(batch):
+            yield batch
+
+
+def open_source(
+    src: str,
+    short_side: int | None = None,
+    memory: int = 4 << 30,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
+) -> Source:
+    """Open SRC: a folder, a tar, ``torchvision:NAME``, ``shapes`` or a dotted spec that gives a :class:`Source`.
+
+    Its images are decoded once, by ``workers`` threads (one per core), shrunk to ``short_side`` pixels where theirs
+    is longer and kept when they fit in ``memory`` bytes; those that cannot be read are left out and listed in
+    ``skipped``. A larger source is decoded anew for each batch, and an unreadable image is found, and dropped from
+    its batch, only then. ``progress(done, total)`` is called as images are decoded. Raises :class:`RequestError`.
+    """
+    if short_side is not None and short_side < 1:
+        raise RequestError(f"short_side={short_side}: must be 1 pixel or more")
+    source = _resolve(src, short_side)
+    workers = workers or os.cpu_count() or 1
+    sample = source.batch(torch.linspace(0, len(source) - 1, min(len(source), 64)).long())
+    if int(sample.sizes.prod(1).sum()) * 3 * len(source) <= memory * max(1, len(sample)):
+        chunks = Loader(source, torch.split(torch.arange(len(source)), _CHUNK), workers)
+        try:
+            source = Stored(source, _reported(chunks, len(source), progress), memory)
+        except TooLarge:
+            return source
+    if not len(source):
+        first = source.skipped[0]
+        raise RequestError(
+            f"data {src!r}: none of its {len(source.skipped)} images can be read; {first.name}: {first.reason}"
+        )
+    return source
+
+
+def _reported(
+    batches: Iterable[ImageBatch], total: int, progress: Callable[[int, int], None] | None
+) -> Iterator[ImageBatch]:
+    """``batches``, calling ``progress`` after each."""
+    for batch in batches:
+        yield batch
+        if progress is not None and len(batch):
+            progress(int(batch.index[-1]) + 1, total)
+
+
+def _resolve(src: str, short_side: int | None) -> Source:
+    """The source that SRC names, nothing decoded yet."""
+    scheme, _, rest = src.partition(":")
+    if scheme == "hf":
+        raise RequestError(f"data {src!r}: Hugging Face sets cannot be read yet; accepted: {ACCEPTED}")
+    if scheme == "torchvision":
+        spec = lookup.parse(rest, "torchvision set")
+        options = {"short_side": short_side, **spec.kwargs}
+        arguments = [*map(repr, (spec.name, *spec.args)), *(f"{key}={value!r}" for key, value in options.items())]
+        return _built(f"torchvision_set({', '.join(arguments)})")
+    path = Path(src).expanduser()
+    if not path.exists() or src == "shapes":  # a folder of that name is ./shapes
+        return _named(src)
+    if path.is_dir():
+        return Folder(str(path), short_side)
+    if not path.name.endswith(TARS):
+        raise RequestError(f"data {src!r} is a file but no tar; accepted: {ACCEPTED}")
+    return Tar(str(path), short_side)
+
+
+def _named(src: str) -> Source:
+    """The source of a plug-in, ``shapes(n=4000)`` or ``my_lab.images(root='x')``, as SRC is no path that exists."""
+    if "/" in src.partition("(")[0] or src.endswith(TARS):
+        raise RequestError(f"data {src!r}: there is no such folder or file")
+    spec = lookup.parse(src, "data")
+    if "." not in spec.name and spec.name not in (known := lookup.names("data")):
+        raise RequestError(
+            f"data {src!r}: there is no such folder or file; accepted: {ACCEPTED}{did_you_mean(spec.name, known)}"
+        )
+    return _built(src)
+
+
+def _built(spec: str) -> Source:
+    source = lookup.build("data", spec)
+    if not isinstance(source, Source):
+        raise RequestError(f"data {spec!r} gives a {type(source).__name__}, not an augaware.data.base.Source")
+    return source

@@ -1,0 +1,85 @@
+"""A tar of images, read in place: members are never written to disk, so their names cannot do harm."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import mmap
+import tarfile
+import zlib
+from pathlib import Path
+
+from augaware.data.base import Skipped
+from augaware.data.files import FileSource, digest, is_image
+from augaware.errors import RequestError
+
+__all__ = ["Tar"]
+
+TARS = (".tar", ".tar.gz", ".tgz")
+_GZIP_LIMIT = 16 << 30
+
+
+class Tar(FileSource):
+    """The images in a ``.tar``, ``.tar.gz`` or ``.tgz`` with ``<class>/<file>`` or flat members, sorted by name.
+
+    A plain tar is mapped, a compressed one (which cannot be read from the middle) is expanded in memory. Links, sparse
+    files, absolute names and names with ``..`` are not read but listed in ``skipped``; other file types are ignored.
+    Raises :class:`RequestError` for a missing or damaged archive or one without images.
+    """
+
+    def __init__(self, path: str, short_side: int | None = None) -> None:
+        try:
+            self._data = _contents(Path(path))
+            members, refused = _index(self._data)
+        except FileNotFoundError:
+            raise RequestError(f"data {path!r}: there is no such file") from None
+        except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
+            raise RequestError(f"data {path!r} is not a whole tar: {error}; copy or download it again") from None
+        if not members:
+            raise RequestError(f"data {path!r}: the archive holds no image (.jpg, .png, ...)")
+        names = sorted(members)
+        self._spans = [members[name] for name in names]
+        super().__init__(path, names, short_side, digest(zip(names, self._spans, strict=True)))
+        self.skipped = tuple(refused)
+
+    def read(self, index: int) -> bytes:
+        """The bytes of member ``index``."""
+        start, size = self._spans[index]
+        return self._data[start : start + size]
+
+
+def _contents(path: Path) -> bytes | mmap.mmap:
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            file.seek(0)
+            with gzip.open(file) as expanded:
+                content = expanded.read(_GZIP_LIMIT)  # to the end, which checks gzip's checksum
+            if len(content) == _GZIP_LIMIT:
+                raise ValueError(f"it expands to more than {_GZIP_LIMIT >> 30} GiB: expand it to a .tar first")
+            return content
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _index(data: bytes | mmap.mmap) -> tuple[dict[str, tuple[int, int]], list[Skipped]]:
+    """Name -> (offset, size) of every image, and the members that are refused."""
+    members: dict[str, tuple[int, int]] = {}
+    refused: list[Skipped] = []
+    with tarfile.open(fileobj=io.BytesIO(data) if isinstance(data, bytes) else data, mode="r:") as archive:
+        for member in archive:
+            name = member.name.removeprefix("./")
+            regular = member.isreg() and not member.issparse()
+            if regular and member.offset_data + member.size > len(data):
+                raise tarfile.ReadError(f"unexpected end of data in {name!r}")
+            if member.isdir() or not is_image(name.replace("..", "")):
+                continue
+            if name.startswith("/") or ".." in name.split("/"):
+                refused.append(Skipped(name, "the name leads out of the archive"))
+            elif not regular:
+                refused.append(Skipped(name, "not a regular file (a link or a device)"))
+            else:
+                members[name] = (member.offset_data, member.size)
+        # tarfile takes a damaged header after the first for the end; the true end is a block of zeros, or nothing.
+        end = archive.offset
+        if any(data[end : end + tarfile.BLOCKSIZE]):
+            raise tarfile.ReadError(f"damaged header at byte {end}")
+    return members, refused

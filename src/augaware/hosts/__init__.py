@@ -1,0 +1,1 @@
+"""Hosts: the self-supervised methods. One file each."""

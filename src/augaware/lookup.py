@@ -1,0 +1,126 @@
+"""Plug-ins by name: the file name in its room is the public name, and a spec is a call written as text.
+
+``build("hosts", "simclr(temperature=0.1)", dim)`` imports ``augaware.hosts.simclr``, takes the one name in its
+``__all__`` and calls it as ``SimCLR(dim, temperature=0.1)``. A dotted spec, ``"my_lab.vicreg(width=64)"``, does the
+same with a module of yours. Arguments are read with :func:`ast.literal_eval` only: a spec can hold data, never code.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from augaware.errors import RequestError, did_you_mean
+
+SINGULAR = {
+    "hosts": "host",
+    "awareness": "awareness",
+    "augment": "augmentation",
+    "nets": "encoder",
+    "tasks": "task",
+    "data": "data",
+    "recipes": "recipe",
+    "analysis": "analysis",
+}
+# Files of a room that are not plug-ins: every plug-in file declares exactly one name in __all__ and no underscore.
+_CALL = re.compile(r"\s*(?P<name>[A-Za-z_][\w.]*)\s*(?P<arguments>\(.*\))?\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A parsed spec: ``name(*args, **kwargs)`` with literal arguments."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def parse(text: str, kind: str = "spec") -> Spec:
+    """Read ``"name"`` or ``"name(1, key='value')"``. Raises :class:`RequestError` for anything else."""
+    match = _CALL.fullmatch(text)
+    if match is None:
+        raise RequestError(f"{kind} {text!r} is not a spec: write a name or a call with literals, such as name(key=1)")
+    try:
+        call = ast.parse(f"_{match['arguments'] or '()'}", mode="eval").body
+        if not isinstance(call, ast.Call):
+            raise ValueError
+        args = tuple(ast.literal_eval(a) for a in call.args)
+        if any(k.arg is None for k in call.keywords):
+            raise ValueError
+        kwargs = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise RequestError(
+            f"{kind} {text!r}: the arguments must be literals (numbers, 'text', lists, dicts), such as name(key=1)"
+        ) from None
+    return Spec(match["name"], args, kwargs)
+
+
+def names(room: str) -> list[str]:
+    """The plug-ins of a room, sorted: its modules with a single-entry ``__all__``."""
+    package = importlib.import_module(f"augaware.{room}")
+    found = []
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name != "base" and not module.name.startswith("_") and not module.ispkg:
+            public = getattr(importlib.import_module(f"augaware.{room}.{module.name}"), "__all__", ())
+            if len(public) == 1:
+                found.append(module.name)
+    return sorted(found)
+
+
+def load(room: str, name: str) -> Any:
+    """The class or function of plug-in ``name``: in the room, or in a module of yours when the name is dotted."""
+    kind = SINGULAR[room]
+    if "." in name:
+        try:
+            module: ModuleType = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise RequestError(f"{kind} {name!r}: cannot import the module {error.name!r}") from None
+    else:
+        accepted = names(room)
+        if name not in accepted:
+            raise RequestError(
+                f"unknown {kind} {name!r}; accepted: {', '.join(accepted)}, or a dotted module of yours"
+                f"{did_you_mean(name, accepted)}"
+            )
+        module = importlib.import_module(f"augaware.{room}.{name}")
+    public = getattr(module, "__all__", ())
+    if len(public) != 1:
+        raise RequestError(f"{kind} {name!r}: its module must name exactly one plug-in in __all__, found {list(public)}")
+    return getattr(module, public[0])
+
+
+def build(room: str, spec: str, *context: Any) -> Any:
+    """Call the plug-in that ``spec`` names with ``context`` first, then the spec's own arguments."""
+    parsed = parse(spec, SINGULAR[room])
+    target = load(room, parsed.name)
+    signature = inspect.signature(target)
+    accepted = list(signature.parameters)[len(context) :]
+    for key in parsed.kwargs:
+        if key not in accepted:
+            raise RequestError(
+                f"{SINGULAR[room]} {spec!r}: unknown argument {key!r}; accepted: {', '.join(accepted) or 'none'}"
+                f"{did_you_mean(key, accepted)}"
+            )
+    try:
+        signature.bind(*context, *parsed.args, **parsed.kwargs)
+    except TypeError as error:
+        raise RequestError(f"{SINGULAR[room]} {spec!r}: {error}; accepted: {', '.join(accepted) or 'none'}") from None
+    return target(*context, *parsed.args, **parsed.kwargs)
+
+
+def summary(room: str, name: str) -> dict[str, str]:
+    """Name, signature as a spec with its defaults, and the first line of the docstring: what ``list`` prints."""
+    target = load(room, name)
+    shown = [
+        f"{p.name}={p.default!r}"
+        for p in inspect.signature(target).parameters.values()
+        if p.default is not inspect.Parameter.empty
+    ]
+    doc = inspect.getdoc(target) or inspect.getdoc(inspect.getmodule(target)) or ""
+    return {"name": name, "spec": f"{name}({', '.join(shown)})", "summary": doc.split("\n", 1)[0].strip()}

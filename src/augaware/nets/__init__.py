@@ -1,0 +1,1 @@
+"""Networks: encoders by name, heads, the EMA copy."""

@@ -1,0 +1,112 @@
+"""Encoders by name: f maps normalised images (B, 3, H, W) to features y, (B, dim)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from augaware import lookup
+from augaware.errors import RequestError, did_you_mean
+
+LIBRARIES = ("timm", "torchvision")
+
+
+class Encoder(nn.Module):
+    """f: a backbone with the width of its pooled features."""
+
+    def __init__(self, backbone: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> features (B, dim), after global pooling."""
+        y: Tensor = self.backbone(x)
+        return y
+
+
+def build_encoder(spec: str) -> Encoder:
+    """The encoder that ``spec`` names, with random weights.
+
+    A plug-in of this room or a dotted module of yours (``"resnet18(stem='cifar')"``), or any network of a library:
+    ``"timm/resnet26"``, ``"torchvision/resnet34(stem='cifar')"``. Raises :class:`RequestError` for an unknown name.
+    """
+    library, slash, rest = spec.strip().partition("/")
+    if not slash:
+        backbone = lookup.build("nets", spec)
+    elif library in LIBRARIES:
+        parsed = lookup.parse(rest, "encoder")
+        extra = set(parsed.kwargs) - {"stem"}
+        if extra or parsed.args:
+            raise RequestError(f"encoder {spec!r}: the only argument is stem, 'imagenet' (default) or 'cifar'")
+        make = _from_timm if library == "timm" else _from_torchvision
+        backbone = make(parsed.name)
+        if parsed.kwargs.get("stem", "imagenet") != "imagenet":
+            small_image_stem(backbone, parsed.kwargs["stem"])
+    else:
+        raise RequestError(f"encoder {spec!r}: unknown library {library!r}; accepted: {', '.join(LIBRARIES)}")
+    return backbone if isinstance(backbone, Encoder) else Encoder(backbone, feature_dim(backbone))
+
+
+def feature_dim(backbone: nn.Module) -> int:
+    """The width of what the backbone returns, from one blank image in eval mode."""
+    training = backbone.training
+    side = _input_side(backbone)
+    with torch.no_grad():
+        y = backbone.eval()(torch.zeros(1, 3, side, side))
+    backbone.train(training)
+    if y.ndim != 2:
+        raise RequestError(f"encoder: {type(backbone).__name__} returns {tuple(y.shape)}; pooled (B, dim) is needed")
+    return int(y.shape[1])
+
+
+def _input_side(backbone: nn.Module) -> int:
+    """The side a network insists on (ViT), else 64."""
+    configured = getattr(backbone, "default_cfg", {}).get("input_size") if hasattr(backbone, "default_cfg") else None
+    fixed = getattr(backbone, "image_size", None)  # torchvision's ViT
+    return int(fixed or (configured[1] if configured and hasattr(backbone, "patch_embed") else 64))
+
+
+def _from_timm(name: str) -> nn.Module:
+    import timm
+
+    accepted = timm.list_models()
+    if name.partition(".")[0] not in accepted:
+        raise RequestError(f"encoder 'timm/{name}': timm has no such model{did_you_mean(name, accepted)}")
+    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
+    return model
+
+
+def _from_torchvision(name: str) -> nn.Module:
+    from torchvision import models
+
+    accepted = models.list_models(module=models)
+    if name not in accepted:
+        raise RequestError(f"encoder 'torchvision/{name}': torchvision has no such model{did_you_mean(name, accepted)}")
+    model: nn.Module = models.get_model(name, weights=None)
+    remove_classifier(model, name)
+    return model
+
+
+def remove_classifier(model: nn.Module, name: str) -> None:
+    """Replace the last linear layer of a torchvision classifier by the identity, so that it returns its features."""
+    for attribute in ("fc", "head", "heads", "classifier"):
+        head = getattr(model, attribute, None)
+        if isinstance(head, nn.Linear) or attribute == "heads" and head is not None:
+            setattr(model, attribute, nn.Identity())
+            return
+        if isinstance(head, nn.Sequential) and isinstance(head[-1], nn.Linear):
+            head[-1] = nn.Identity()
+            return
+    raise RequestError(f"encoder 'torchvision/{name}': no classifier to take off was found; use the timm form of it")
+
+
+def small_image_stem(model: nn.Module, stem: str) -> None:
+    """The CIFAR stem of a ResNet: a 3x3 convolution of stride 1 and no max-pooling, for images of about 32 px."""
+    conv, pool = getattr(model, "conv1", None), getattr(model, "maxpool", None)
+    if stem != "cifar":
+        raise RequestError(f"encoder: stem={stem!r} is unknown; accepted: 'imagenet', 'cifar'")
+    if not isinstance(conv, nn.Conv2d) or pool is None:
+        raise RequestError(f"encoder: stem='cifar' is for ResNets; {type(model).__name__} has no conv1 and maxpool")
+    model.conv1 = nn.Conv2d(conv.in_channels, conv.out_channels, 3, stride=1, padding=1, bias=conv.bias is not None)
+    model.maxpool = nn.Identity()

@@ -1,0 +1,218 @@
+"""The loop, top to bottom. One step is:
+
+views with omega -> objective -> backward -> optimiser -> EMA target
+
+Order, draws and dropout are functions of (seed, epoch, index, view) and of the step, so a run that was killed continues from
+its last checkpoint as if nothing had happened: on a CPU the final weights are the same bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from augaware.augment.pipeline import Pipeline
+from augaware.checkpoint import Run, environment
+from augaware.data.base import ImageBatch, Source
+from augaware.data.loader import Loader, open_source
+from augaware.errors import RequestError
+from augaware.health import Panel
+from augaware.log import Clock, Log
+from augaware.nets.base import build_encoder
+from augaware.objective import Network, Objective
+from augaware.progress import Display
+from augaware.random import epoch_order, word
+from augaware.recipe import Recipe
+from augaware.views import View
+
+VIEWS = 2
+DECODED_SIDE = 3  # sources larger than 3 x size are shrunk as they are read: crops of a fifth of the area stay above size
+
+
+def start(recipe: Recipe, out: Path | str) -> Run:
+    """Pretrain a new run in the folder ``out``, which must not exist. Raises :class:`RequestError` before making it."""
+    with Display("reading images", total=1) as display:
+        trainer = Trainer(recipe, display)
+    run = Run.create(out, recipe, environment())
+    trainer.train(run)
+    return run
+
+
+def resume(path: Path | str) -> Run:
+    """Continue a run that was stopped, from its last checkpoint; one that has ended is left as it is."""
+    run = Run.open(path)
+    if (run.path / "export" / "encoder.safetensors").exists():
+        return run
+    with Display("reading images", total=1) as display:
+        trainer = Trainer(run.recipe, display)
+    trainer.train(run)
+    return run
+
+
+class Trainer:
+    """All that a recipe names, built; wrong requests are found here, before anything is written."""
+
+    def __init__(self, recipe: Recipe, display: Display) -> None:
+        self.recipe = recipe
+        self.fabric = Fabric(accelerator=recipe.device, devices=1, precision=_precision(recipe))
+        self.pipeline = Pipeline.from_specs(recipe.augment, recipe.size, recipe.mean, recipe.std)
+        torch.manual_seed(word(recipe.seed))  # the initial weights
+        objective = Objective.from_specs(build_encoder(recipe.encoder), recipe.host, recipe.aware, self.pipeline.spaces)
+        if not any(p.requires_grad for p in objective.online.f.parameters()):
+            raise RequestError(f"encoder {recipe.encoder!r} has nothing to train")
+        self.source = open_source(recipe.data, DECODED_SIDE * recipe.size, int(recipe.memory_gib * 2**30))
+        for image in self.source.skipped[:20]:
+            display.line(f"skipped unreadable image {image.name}: {image.reason}")
+        if self.source.skipped:
+            display.line(f"skipped {len(self.source.skipped)} unreadable images, {len(self.source)} are left")
+        self.steps_per_epoch = len(self.source) // recipe.batch_size
+        if self.steps_per_epoch == 0:
+            raise RequestError(
+                f"batch_size={recipe.batch_size} is larger than the data: {recipe.data!r} has {len(self.source)} images; "
+                f"use --batch-size {max(2, len(self.source))} or less"
+            )
+        self.total_steps = recipe.epochs * self.steps_per_epoch
+        objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = _optimizer(objective, recipe)
+        self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
+        self.panel = Panel(self.source, self.pipeline, recipe.health_images, recipe.seed)
+
+    def train(self, run: Run) -> None:
+        """Train from the run's last checkpoint to the end, then export f."""
+        recipe, step = self.recipe, self._restore(run)
+        kept = {round((i + 1) * self.total_steps / recipe.snapshots) for i in range(recipe.snapshots)}
+        title = f"{recipe.host} + {' + '.join(recipe.aware) or 'vanilla'}"
+        with Display(title, self.total_steps, run.path / "log.txt", start=step) as display, Log(run.path, step) as log:
+            self._describe(display, step)
+            saved = time.monotonic()
+            while step < self.total_steps:
+                epoch, first = divmod(step, self.steps_per_epoch)
+                order = epoch_order(len(self.source), recipe.seed, epoch)
+                batches = order.split(recipe.batch_size)[first : self.steps_per_epoch]
+                loader = Loader(self.source, batches)
+                clock = Clock()
+                for batch in loader:
+                    parts, seconds = self._step(step, epoch, batch)
+                    step += 1
+                    clock.add(len(batch), seconds)
+                    ended = step % self.steps_per_epoch == 0
+                    if step % recipe.log_steps == 0 or ended:
+                        numbers = {k: v.item() for k, v in parts.items()} | clock.rates(loader.waited)
+                        log.write(step, step / self.steps_per_epoch, numbers)
+                        display.update(step, _shown(step / self.steps_per_epoch, numbers))
+                    if step in kept:
+                        run.export(self._network.f, f"snapshots/step-{step:06d}.safetensors")  # type: ignore[arg-type]
+                    if ended and recipe.health_images:
+                        self._look(step, display, log)
+                    if ended or time.monotonic() - saved >= recipe.checkpoint_seconds:
+                        self._save(run, step)
+                        saved = time.monotonic()
+            run.export(self._network.f)  # type: ignore[arg-type]
+            display.line(f"done: {self.total_steps} steps in {run.path}")
+
+    def _step(self, step: int, epoch: int, batch: ImageBatch) -> tuple[dict[str, Tensor], float]:
+        """One step; the loss and its parts, and the seconds that the views took."""
+        recipe = self.recipe
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, step, self.steps_per_epoch)
+        torch.manual_seed(word(recipe.seed, step))  # dropout, and whatever else a network draws
+        began = time.perf_counter()
+        batch = batch.to(self.fabric.device)
+        views = [self._view(batch, epoch, number) for number in range(VIEWS)]
+        seconds = time.perf_counter() - began
+        parts: dict[str, Tensor] = self.objective(views)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(parts["loss"])
+        if recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.objective.parameters(), recipe.clip_norm)
+        self.optimizer.step()
+        self._objective.after_step()
+        return {k: v.detach() for k, v in parts.items()}, seconds
+
+    def _view(self, batch: ImageBatch, epoch: int, number: int) -> View:
+        view = self.pipeline.view(batch.pixels, batch.sizes, batch.index, self.recipe.seed, epoch, number)
+        return View(view.image.contiguous(memory_format=torch.channels_last), view.omega)
+
+    def _look(self, step: int, display: Display, log: Log) -> None:
+        health = self.panel.look(self._network, self.fabric.device)
+        log.write(step, step / self.steps_per_epoch, {f"health/{k}": v for k, v in health.numbers.items()})
+        display.line(f"epoch {step // self.steps_per_epoch}: " + "  ".join(f"{k} {v:.3f}" for k, v in health.numbers.items()))
+        if health.warning:
+            display.line(f"WARNING: {health.warning}")
+
+    def _describe(self, display: Display, step: int) -> None:
+        recipe = self.recipe
+        display.line(
+            f"{'resuming at step ' + str(step) if step else 'pretraining'}: {recipe.encoder} with {recipe.host}, "
+            f"aware {', '.join(recipe.aware) or 'vanilla'}; {len(self.source)} images of {recipe.data!r} at {recipe.size} px; "
+            f"{recipe.epochs} epochs of {self.steps_per_epoch} steps; {self.fabric.device}, {_precision(recipe)}"
+        )
+
+    @property
+    def _objective(self) -> Objective:
+        """The objective without Fabric's wrapper."""
+        module = self.objective.module
+        assert isinstance(module, Objective)
+        return module
+
+    @property
+    def _network(self) -> Network:
+        return self._objective.online
+
+    def _save(self, run: Run, step: int) -> None:
+        state = {"model": self._objective.state_dict(), "optimizer": self.optimizer.state_dict()}
+        run.save_state({"step": step, "fingerprint": self.source.fingerprint, **state})
+
+    def _restore(self, run: Run) -> int:
+        """The step to go on from; 0 for a new run."""
+        state = run.load_state()
+        if state is None:
+            return 0
+        if state["fingerprint"] != self.source.fingerprint:
+            raise RequestError(
+                f"data {self.recipe.data!r} has changed since {str(run.path)!r} was started; put the same images back"
+            )
+        self._objective.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"])
+
+
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """Linear warm-up from 0, then half a cosine to 0, at every step; the peak is base_lr * batch_size / 256."""
+    peak = recipe.base_lr * recipe.batch_size / 256
+    warmup, total = recipe.warmup_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+
+
+def _optimizer(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    lr, decay = recipe.base_lr, recipe.weight_decay
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr, momentum=recipe.momentum, weight_decay=decay)
+    return torch.optim.AdamW(parameters, lr, weight_decay=decay)
+
+
+def _precision(recipe: Recipe) -> Any:
+    """Fabric's name for the recipe's precision; auto is bf16 where the hardware multiplies it natively."""
+    if recipe.precision != "auto":
+        return {"fp32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
+    if recipe.device != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    native = torch.cpu.get_capabilities()
+    return "bf16-mixed" if native.get("avx512_bf16") or native.get("amx_bf16") else "32-true"
+
+
+def _shown(epoch: float, numbers: dict[str, float]) -> str:
+    losses = "  ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in numbers.items() if k.startswith("loss"))
+    return (
+        f"epoch {epoch:.1f}  {losses}  {numbers['images_per_second']:.0f} images/s  "
+        f"waiting for data {numbers['data_wait']:.0%}  views {numbers['views_share']:.0%}"
+    )

@@ -1,0 +1,151 @@
+"""A recipe: a run as data. Plain values only, so that it is written to JSON, compared and changed field by field."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, get_type_hints
+
+from augaware.errors import RequestError, did_you_mean
+
+OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("auto", "fp32", "bf16")
+DEVICES = ("auto", "cpu", "cuda")
+
+DEFAULT_AUGMENT = (
+    "crop(scale=(0.2, 1.0))",
+    "flip()",
+    "color_jitter(0.4, 0.4, 0.4, 0.1)",
+    "grayscale(p=0.2)",
+    "gaussian_blur(p=0.5)",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One pretraining run. Plug-ins are specs: calls written as text, ``"simclr(temperature=0.2)"``.
+
+    The defaults are the shared setting of AugSelf and CASSLE on STL10 (SGD, lr 0.03 per 256 images, weight decay 5e-4, cosine);
+    the learning rate there falls once per epoch, here at every step.
+    """
+
+    data: str  # SRC: a folder, a tar, torchvision:NAME, shapes
+    host: str = "simclr()"
+    aware: tuple[str, ...] = ()  # none is vanilla
+    encoder: str = "resnet18"
+    augment: tuple[str, ...] = DEFAULT_AUGMENT
+    size: int = 96  # side of a view in pixels
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of [0, 1] pixels
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    epochs: int = 200
+    batch_size: int = 256
+    seed: int = 0
+    optimizer: str = "sgd"
+    base_lr: float = 0.03  # per 256 images: lr = base_lr * batch_size / 256
+    weight_decay: float = 5e-4
+    momentum: float = 0.9  # of SGD
+    warmup_epochs: float = 0.0  # linear, from 0
+    clip_norm: float = 0.0  # largest norm of the gradient; 0 is no clipping
+    device: str = "auto"
+    precision: str = "auto"  # bf16 where the hardware computes it, else fp32
+    log_steps: int = 10
+    checkpoint_seconds: float = 30.0  # also at the end of each epoch; 0 is after every step
+    snapshots: int = 0  # encoders kept along the way, evenly spaced, for curves over training
+    health_images: int = 1024  # images of the health panel, once per epoch; 0 is none
+    memory_gib: float = 4.0  # decoded images are kept in memory up to this size
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(Recipe)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            object.__setattr__(self, field.name, _typed(field.name, value, hints[field.name]))
+        for name in ("size", "epochs", "batch_size", "log_steps"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("batch_size", self.batch_size, 2)  # a contrast needs another image
+        for name in ("seed", "weight_decay", "momentum", "warmup_epochs", "clip_norm", "checkpoint_seconds"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("snapshots", "health_images", "memory_gib"):
+            _at_least(name, getattr(self, name), 0)
+        if not self.base_lr > 0:
+            raise RequestError(f"base_lr={self.base_lr!r} must be a number above 0")
+        if self.warmup_epochs > self.epochs:
+            raise RequestError(f"warmup_epochs={self.warmup_epochs:g} is longer than the run, epochs={self.epochs}")
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != 3 or (name == "std" and min(self.std) <= 0):
+                raise RequestError(f"{name}={getattr(self, name)!r} must be three numbers, one per channel; std above 0")
+        for name, accepted in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS), ("device", DEVICES)):
+            if getattr(self, name) not in accepted:
+                value = getattr(self, name)
+                raise RequestError(f"{name}={value!r} is unknown; accepted: {', '.join(accepted)}")
+
+    def to_json(self) -> str:
+        """The recipe as JSON text."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read :meth:`to_json`'s text. Raises :class:`RequestError` for unknown or ill-typed fields."""
+        return cls.from_fields(json.loads(text))
+
+    @classmethod
+    def from_fields(cls, values: Mapping[str, Any]) -> Recipe:
+        """A recipe of the given fields, defaults for the others."""
+        check_fields(values)
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+
+    def changed(self, values: Mapping[str, Any]) -> Recipe:
+        """The recipe with some fields changed."""
+        check_fields(values)
+        return replace(self, **dict(values))
+
+
+def check_fields(values: Mapping[str, Any]) -> None:
+    """Raise :class:`RequestError` for a key that is no field of a recipe."""
+    accepted = [field.name for field in fields(Recipe)]
+    for key in values:
+        if key not in accepted:
+            raise RequestError(
+                f"unknown recipe field {key!r}; accepted: {', '.join(accepted)}{did_you_mean(key, accepted)}"
+            )
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """``["base_lr=0.1", "host=simclr(temperature=0.1)"]`` as fields; values are literals, or text where they are not."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise RequestError(f"--set {setting!r} is not of the form key=value, such as base_lr=0.1")
+        try:
+            values[key.strip()] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[key.strip()] = text
+    check_fields(values)
+    return values
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if not value >= least or math.isinf(value):
+        raise RequestError(f"{name}={value!r} must be at least {least:g}")
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """``value`` as the field's type; an int stands for a float and a list for a tuple."""
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, float, str):
+        if type(value) is not hint:
+            raise RequestError(f"{name}={value!r} must be of type {hint.__name__}")
+        return value
+    if isinstance(value, str) or not isinstance(value, (tuple, list)):
+        value = (value,)
+    if hint == tuple[str, ...]:
+        if not all(isinstance(v, str) for v in value):
+            raise RequestError(f"{name}={value!r} must be a list of specs, each a text")
+        return tuple(value)
+    if not all(isinstance(v, (int, float)) for v in value):
+        raise RequestError(f"{name}={value!r} must be a list of numbers")
+    return tuple(float(v) for v in value)

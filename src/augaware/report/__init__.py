@@ -1,0 +1,1 @@
+"""Reports: files in, one self-contained HTML file out. Nothing here imports torch."""

@@ -1,0 +1,136 @@
+"""Spaces: where one augmentation's omega lives.
+
+A space decides omega_diff, the loss L_aug of AugSelf and what CASSLE's gamma reads, so that no other file asks for an
+augmentation's name (AugSelf, Lee et al. 2021, section 3; CASSLE, Przewiezlikowski et al. 2023, section 3).
+
+=============  ====================  =====================  =====================
+space          omega^aug             omega_diff             L_aug
+=============  ====================  =====================  =====================
+Interval(d)    d real numbers        w1 - w2                MSE(tanh(p), w_diff)
+Binary()       0 or 1                1 if w1 = w2 else 0    BCE with logits
+Cyclic(n)      integers mod n        (w1 - w2) mod n        cross-entropy
+=============  ====================  =====================  =====================
+
+omega is a (B, columns) float tensor. Columns past the space's own width are what a replay of the view needs beyond
+omega^aug (the order of the four jitter operations); no awareness sees them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Space(ABC):
+    """Where omega^aug lives: its difference, its loss and its form as an input of a network."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Width of the prediction that :meth:`loss` takes."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> int:
+        """Width of what :meth:`encode` returns."""
+
+    @abstractmethod
+    def encode(self, omega: Tensor) -> Tensor:
+        """omega (B, columns) as numbers for a network, (B, inputs)."""
+
+    @abstractmethod
+    def difference(self, omega_1: Tensor, omega_2: Tensor) -> Tensor:
+        """omega_diff of the ordered pair 1 -> 2, from two (B, columns)."""
+
+    @abstractmethod
+    def loss(self, prediction: Tensor, difference: Tensor) -> Tensor:
+        """L_aug, a scalar, of (B, outputs) against what :meth:`difference` returned."""
+
+
+@dataclass(frozen=True)
+class Interval(Space):
+    """d real numbers in documented units."""
+
+    d: int = 1
+
+    @property
+    def outputs(self) -> int:
+        """One number per dimension."""
+        return self.d
+
+    @property
+    def inputs(self) -> int:
+        """One number per dimension."""
+        return self.d
+
+    def encode(self, omega: Tensor) -> Tensor:
+        """The numbers themselves, (B, d)."""
+        return omega[:, : self.d]
+
+    def difference(self, omega_1: Tensor, omega_2: Tensor) -> Tensor:
+        """w1 - w2, (B, d)."""
+        return omega_1[:, : self.d] - omega_2[:, : self.d]
+
+    def loss(self, prediction: Tensor, difference: Tensor) -> Tensor:
+        """Mean over batch and dimensions of (tanh(p) - w_diff)^2."""
+        return F.mse_loss(torch.tanh(prediction), difference)
+
+
+@dataclass(frozen=True)
+class Binary(Space):
+    """Applied or not."""
+
+    @property
+    def outputs(self) -> int:
+        """One logit."""
+        return 1
+
+    @property
+    def inputs(self) -> int:
+        """The flag."""
+        return 1
+
+    def encode(self, omega: Tensor) -> Tensor:
+        """The flag, (B, 1)."""
+        return omega[:, :1]
+
+    def difference(self, omega_1: Tensor, omega_2: Tensor) -> Tensor:
+        """1 where the two flags are equal, (B, 1)."""
+        return (omega_1[:, :1] == omega_2[:, :1]).float()
+
+    def loss(self, prediction: Tensor, difference: Tensor) -> Tensor:
+        """Binary cross-entropy with logits."""
+        return F.binary_cross_entropy_with_logits(prediction, difference)
+
+
+@dataclass(frozen=True)
+class Cyclic(Space):
+    """Integers mod n."""
+
+    n: int
+
+    @property
+    def outputs(self) -> int:
+        """n logits."""
+        return self.n
+
+    @property
+    def inputs(self) -> int:
+        """A one-hot code."""
+        return self.n
+
+    def encode(self, omega: Tensor) -> Tensor:
+        """One-hot, (B, n)."""
+        return F.one_hot(omega[:, 0].long() % self.n, self.n).float()
+
+    def difference(self, omega_1: Tensor, omega_2: Tensor) -> Tensor:
+        """(w1 - w2) mod n, (B,) int64."""
+        return (omega_1[:, 0].long() - omega_2[:, 0].long()) % self.n
+
+    def loss(self, prediction: Tensor, difference: Tensor) -> Tensor:
+        """Cross-entropy over the n residues."""
+        return F.cross_entropy(prediction, difference)

@@ -1,0 +1,1 @@
+"""The task room: what a frozen encoder is good for, one file per task."""

@@ -1,0 +1,65 @@
+"""A view, and the one place where crop's omega meets flip.
+
+A horizontal flip mirrors the image, and with it the place where the crop was taken from. The two papers handle this
+differently, and both ways are here and nowhere else:
+
+* CASSLE conditions each view on its own omega: x_c is mirrored where **this** view is flipped (:func:`condition`).
+* AugSelf predicts the difference of the ordered pair 1 -> 2 as seen in the **first** view: both centres are mirrored where
+  view 1 is flipped (:func:`difference`). So x_diff(2->1) = -x_diff(1->2) only where both views agree on the flip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from augaware.spaces import Space
+
+X_CENTRE = 1  # column of crop's omega (y_c, x_c, h, w)
+
+
+@dataclass(frozen=True)
+class View:
+    """A batch of images and the parameters that made it.
+
+    ``image`` (B, C, H, W) float; ``omega`` name -> (B, columns) float, units as documented by each augmentation.
+    """
+
+    image: Tensor
+    omega: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+Omega = Mapping[str, Tensor]
+
+
+def _mirrored(crop: Tensor, flip: Tensor | None) -> Tensor:
+    """crop (B, 4) with x_c -> 1 - x_c where ``flip`` (B, 1) is set; unchanged in a pipeline without flips."""
+    if flip is None:
+        return crop
+    mirrored = crop.clone()
+    mirrored[:, X_CENTRE] = torch.where(flip[:, 0] > 0.5, 1 - crop[:, X_CENTRE], crop[:, X_CENTRE])
+    return mirrored
+
+
+def condition(omega: Omega, spaces: Mapping[str, Space], names: Iterable[str]) -> Tensor:
+    """What CASSLE tells the projector: the encoded omega of ``names``, alphabetical, (B, sum of inputs)."""
+    parts = []
+    for name in sorted(names):
+        value = _mirrored(omega[name], omega.get("flip")) if name == "crop" else omega[name]
+        parts.append(spaces[name].encode(value))
+    return torch.cat(parts, dim=1)
+
+
+def difference(omega_1: Omega, omega_2: Omega, spaces: Mapping[str, Space], name: str) -> Tensor:
+    """What AugSelf predicts: omega_diff of augmentation ``name`` for the ordered pair 1 -> 2."""
+    w1, w2 = omega_1[name], omega_2[name]
+    if name == "crop":
+        flip = omega_1.get("flip")
+        w1, w2 = _mirrored(w1, flip), _mirrored(w2, flip)
+    return spaces[name].difference(w1, w2)
