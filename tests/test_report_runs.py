@@ -21,7 +21,7 @@ def make_run(
     folder: Path, seed: int = 0, test: float | None = None, protocol: str = "official", **recipe: object
 ) -> Path:
     (folder / "eval").mkdir(parents=True)
-    flat = {"host": "simclr", "aware": [], "encoder": "tiny", "epochs": 2, "seed": seed, "out": str(folder)} | recipe
+    flat = {"host": "simclr", "aware": [], "encoder": "tiny", "epochs": 2, "seed": seed} | recipe
     (folder / "recipe.json").write_text(json.dumps(flat))
     (folder / "env.json").write_text(
         json.dumps({"command": f"augaware pretrain --seed {seed}", "gpu": {"name": "none"}})
@@ -99,6 +99,11 @@ def test_every_number_is_shown_without_a_test_metric(tmp_path: Path) -> None:
     assert "regression · d · mse" in text
     assert "regression · d · r2" in text
     assert "flag" not in text
+    metrics = {"test": {"object_hue": 0.125, "shape": 0.75}, "val": {"object_hue": 0.875}}
+    (run / "eval" / "x.json").write_text(json.dumps({"task": "factors", "dataset": "shapes", "metrics": metrics}))
+    _, text = written([run], tmp_path / "report.html")
+    assert "factors · shapes · object_hue" in text
+    assert "0.875" not in text
 
 
 def test_a_resumed_step_counts_once_and_a_shorter_seed_ends_the_mean(tmp_path: Path) -> None:

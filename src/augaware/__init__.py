@@ -1,1 +1,30 @@
+"""augaware: augmentation-aware self-supervised visual representation learning.
+
+Every view carries the parameters omega that made it, and a method is host x awareness: any joint-embedding host with any way
+of using omega. ``augaware.pretrain``, ``augaware.resume`` and ``augaware.evaluate`` take the names of the command line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "pretrain": "augaware.api",
+    "resume": "augaware.api",
+    "evaluate": "augaware.api",
+    "report": "augaware.api",
+    "Recipe": "augaware.recipe",
+    "RequestError": "augaware.errors",
+}
+__all__ = ["Recipe", "RequestError", "evaluate", "pretrain", "report", "resume"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import augaware`` does not wait for torch."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'augaware' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_PUBLIC[name]), name)

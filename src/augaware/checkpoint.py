@@ -28,7 +28,7 @@ from torch import Tensor
 
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder
-from augaware.recipe import Recipe
+from augaware.recipe import DEVICES, Recipe
 
 STATE_VERSION = 1
 
@@ -44,11 +44,7 @@ class Run:
     def create(cls, out: Path | str, recipe: Recipe, environment: Mapping[str, Any]) -> Run:
         """Make a new run folder, complete with its recipe, or nothing. An existing ``out`` is never touched."""
         out = Path(out)
-        if out.exists():
-            raise RequestError(
-                f"--out {str(out)!r} exists already and is not overwritten; choose another, "
-                f"or continue a stopped run with: augaware resume {out}"
-            )
+        check_free(out)
         try:
             out.absolute().parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
@@ -93,17 +89,15 @@ class Run:
             state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever torch says of a damaged file
             raise RequestError(f"{str(self.last)!r} cannot be read: {str(error).splitlines()[0]}") from None
-        if state.get("version") != STATE_VERSION:
-            raise RequestError(
-                f"{str(self.last)!r} has version {state.get('version')!r}, this augaware reads {STATE_VERSION}"
-            )
+        found = state.get("version") if isinstance(state, dict) else None
+        if found != STATE_VERSION:
+            raise RequestError(f"{str(self.last)!r} has version {found!r}, this augaware reads {STATE_VERSION}")
         return state
 
     def export(self, encoder: Encoder, name: str = "export/encoder.safetensors") -> Path:
         """Write f's weights, and beside them what is needed to use them (``config.json``)."""
         file = self.path / name
         file.parent.mkdir(exist_ok=True)
-        write_file(file, save(plain_weights(encoder)))
         config = {
             "encoder": self.recipe.encoder,
             "dim": encoder.dim,
@@ -112,7 +106,25 @@ class Run:
             "std": list(self.recipe.std),
         }
         write_file(file.with_name("config.json"), (json.dumps(config, indent=2) + "\n").encode())
+        write_file(file, save(plain_weights(encoder)))  # last: where it stands, the export is complete
         return file
+
+
+def check_free(out: Path) -> None:
+    """Raise :class:`RequestError` when something stands at ``out``."""
+    if out.exists() or out.is_symlink():
+        raise RequestError(
+            f"--out {str(out)!r} exists already and is not overwritten; choose another, "
+            f"or continue a stopped run with: augaware resume {out}"
+        )
+
+
+def check_device(device: str) -> None:
+    """Raise :class:`RequestError` for a device that is unknown or not there."""
+    if device not in DEVICES:
+        raise RequestError(f"device={device!r} is unknown; accepted: {', '.join(DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RequestError("device='cuda': torch finds no CUDA device here; use --device cpu or auto")
 
 
 def plain_weights(encoder: Encoder) -> dict[str, Tensor]:

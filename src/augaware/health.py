@@ -45,6 +45,9 @@ class Panel:
         network.eval()
         y_1, z_1 = self._embed(network, device, number=0)
         y_2, z_2 = self._embed(network, device, number=1)
+        if not all(bool(t.isfinite().all()) for t in (y_1, z_1, y_2, z_2)):
+            network.train(training)
+            return Health({}, metrics.collapse_warning(torch.full_like(z_1, torch.nan)))
         numbers = {
             "feature_std": metrics.feature_std(y_1),
             "effective_rank": metrics.effective_rank(y_1),

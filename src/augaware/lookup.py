@@ -28,7 +28,7 @@ SINGULAR = {
     "recipes": "recipe",
     "analysis": "analysis",
 }
-# Files of a room that are not plug-ins: every plug-in file declares exactly one name in __all__ and no underscore.
+CONTEXT = {"hosts": 1, "awareness": 1, "augment": 1}  # leading arguments that the library passes, not the spec
 _CALL = re.compile(r"\s*(?P<name>[A-Za-z_][\w.]*)\s*(?P<arguments>\(.*\))?\s*", re.DOTALL)
 
 
@@ -48,15 +48,17 @@ def parse(text: str, kind: str = "spec") -> Spec:
         raise RequestError(f"{kind} {text!r} is not a spec: write a name or a call with literals, such as name(key=1)")
     try:
         call = ast.parse(f"_{match['arguments'] or '()'}", mode="eval").body
-        if not isinstance(call, ast.Call):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):  # a(1)(2) is a call of a call
             raise ValueError
         args = tuple(ast.literal_eval(a) for a in call.args)
-        if any(k.arg is None for k in call.keywords):
+        keys = [k.arg for k in call.keywords]
+        if None in keys or len(set(keys)) < len(keys):
             raise ValueError
         kwargs = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise RequestError(
-            f"{kind} {text!r}: the arguments must be literals (numbers, 'text', lists, dicts), such as name(key=1)"
+            f"{kind} {text!r}: the arguments must be literals (numbers, 'text', lists, dicts), each key once, "
+            "such as name(key=1)"
         ) from None
     return Spec(match["name"], args, kwargs)
 
@@ -117,10 +119,7 @@ def build(room: str, spec: str, *context: Any) -> Any:
 def summary(room: str, name: str) -> dict[str, str]:
     """Name, signature as a spec with its defaults, and the first line of the docstring: what ``list`` prints."""
     target = load(room, name)
-    shown = [
-        f"{p.name}={p.default!r}"
-        for p in inspect.signature(target).parameters.values()
-        if p.default is not inspect.Parameter.empty
-    ]
-    doc = inspect.getdoc(target) or inspect.getdoc(inspect.getmodule(target)) or ""
+    parameters = list(inspect.signature(target).parameters.values())[CONTEXT.get(room, 0) :]
+    shown = [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters]
+    doc = inspect.getdoc(target) or ""
     return {"name": name, "spec": f"{name}({', '.join(shown)})", "summary": doc.split("\n", 1)[0].strip()}

@@ -38,8 +38,8 @@ def class_average(pred: Tensor, labels: Tensor) -> float:
 def standard_error(accuracy: float, n: int) -> float:
     """Binomial standard error sqrt(a (1 - a) / n) of an ``accuracy`` (a fraction) on ``n`` test images.
 
-    Test sampling alone, not the spread over pretraining seeds. For a class average it is exact only when the classes have
-    equal numbers and accuracies.
+    Test sampling alone, not the spread over pretraining seeds. For a class average it is exact only when the classes
+    have equal numbers and accuracies.
     """
     return math.sqrt(accuracy * (1 - accuracy) / n)
 
@@ -47,8 +47,8 @@ def standard_error(accuracy: float, n: int) -> float:
 def r2(prediction: Tensor, target: Tensor) -> float:
     """Coefficient of determination 1 - SSE / SST of ``prediction`` against ``target``, both (N,) or (N, k).
 
-    Computed for each of the k dimensions and averaged with equal weights, scikit-learn's default. It is 0 for predicting
-    the mean of ``target`` and negative for worse; a dimension that does not vary counts 1 if predicted exactly, else 0.
+    Computed for each dimension and averaged with equal weights, as in scikit-learn. It is 0 for predicting the
+    mean of ``target`` and negative for worse; a dimension that does not vary counts 1 if predicted exactly, else 0.
     """
     target, prediction = target.double(), prediction.double()
     sse = (target - prediction).square().sum(0)
@@ -103,7 +103,7 @@ def effective_rank(z: Tensor) -> float:
 
 
 def alignment(z1: Tensor, z2: Tensor) -> float:
-    """E ||n(z1) - n(z2)||^2 over positive pairs ``z1[i], z2[i]`` (Wang and Isola, ICML 2020): 0 is aligned, 2 chance."""
+    """E ||n(z1) - n(z2)||^2 over positive pairs ``z1[i], z2[i]`` (Wang and Isola, ICML 2020): 0 aligned, 2 chance."""
     return float((F.normalize(z1, dim=1) - F.normalize(z2, dim=1)).square().sum(1).mean())
 
 
@@ -116,7 +116,7 @@ def uniformity(z: Tensor) -> float:
 
 
 def mean_offdiagonal_cosine(z: Tensor) -> float:
-    """Mean cosine between different rows of ``z``: about 0 when they spread over the sphere, 1 when all point one way."""
+    """Mean cosine between different rows of ``z``: about 0 when spread over the sphere, 1 when all point one way."""
     n = F.normalize(z.double(), dim=1)
     # The sum over all pairs is ||sum of rows||^2; the rows' own squares leave the diagonal out.
     return float((n.sum(0).square().sum() - n.square().sum()) / (len(n) * (len(n) - 1)))

@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from augaware.augment.pipeline import Pipeline
-from augaware.checkpoint import Run, environment
+from augaware.checkpoint import Run, check_device, check_free, environment
 from augaware.data.base import ImageBatch, Source
 from augaware.data.loader import Loader, open_source
 from augaware.errors import RequestError
@@ -37,6 +37,7 @@ DECODED_SIDE = 3  # sources larger than 3 x size are shrunk as they are read: cr
 
 def start(recipe: Recipe, out: Path | str) -> Run:
     """Pretrain a new run in the folder ``out``, which must not exist. Raises :class:`RequestError` before making it."""
+    check_free(Path(out))  # before the images are read
     with Display("reading images", total=1) as display:
         trainer = Trainer(recipe, display)
     run = Run.create(out, recipe, environment())
@@ -60,6 +61,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, display: Display) -> None:
         self.recipe = recipe
+        check_device(recipe.device)
         self.fabric = Fabric(accelerator=recipe.device, devices=1, precision=_precision(recipe))
         self.pipeline = Pipeline.from_specs(recipe.augment, recipe.size, recipe.mean, recipe.std)
         torch.manual_seed(word(recipe.seed))  # the initial weights

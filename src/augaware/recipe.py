@@ -69,7 +69,9 @@ class Recipe:
             _at_least(name, getattr(self, name), 0)
         for name in ("snapshots", "health_images", "memory_gib"):
             _at_least(name, getattr(self, name), 0)
-        if not self.base_lr > 0:
+        if self.health_images == 1:
+            raise RequestError("health_images=1 must be 0, for none, or at least 2: the panel compares images")
+        if not 0 < self.base_lr < math.inf:
             raise RequestError(f"base_lr={self.base_lr!r} must be a number above 0")
         if self.warmup_epochs > self.epochs:
             raise RequestError(f"warmup_epochs={self.warmup_epochs:g} is longer than the run, epochs={self.epochs}")
@@ -121,7 +123,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
             raise RequestError(f"--set {setting!r} is not of the form key=value, such as base_lr=0.1")
         try:
             values[key.strip()] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             values[key.strip()] = text
     check_fields(values)
     return values

@@ -73,6 +73,8 @@ class Pipeline:
 
     def _resampled(self, pixels: Tensor, sizes: Tensor, omega: Tensor | None) -> Tensor:
         """Cut and resized to (B, 3, size, size), float in [0, 1]."""
+        if not len(pixels):
+            return torch.zeros((0, 3, self.size, self.size), device=pixels.device)
         crop = Crop(self.size)
         if omega is None:
             omega = torch.tensor([crop.identity], device=pixels.device).expand(len(pixels), -1)
@@ -81,7 +83,7 @@ class Pipeline:
             height, width = (int(n) for n in s.amax(dim=0))
             p = p[:, :, :height, :width]
             parts.append(crop.apply(p.float() / 255 if p.dtype == torch.uint8 else p, w, s))
-        return torch.cat(parts) if parts else pixels.new_zeros((0, 3, self.size, self.size), dtype=torch.float32)
+        return torch.cat(parts)
 
     def view(self, pixels: Tensor, sizes: Tensor, index: Tensor, seed: int, epoch: int, number: int) -> View:
         """View ``number`` of the samples ``index`` (B,) in ``epoch``: draw, apply, return with omega."""

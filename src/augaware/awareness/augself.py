@@ -38,6 +38,8 @@ class AugSelf(Awareness):
         super().__init__()
         if isinstance(targets, str):
             targets = (targets,)
+        if not isinstance(targets, Mapping):
+            targets = setting.check("augself", "targets", targets)
         weights = dict(targets) if isinstance(targets, Mapping) else dict.fromkeys(targets, 1.0)
         for name, weight in weights.items():
             if not isinstance(weight, (int, float)) or weight < 0:

@@ -24,6 +24,8 @@ class Setting:
 
     def check(self, awareness: str, argument: str, names: Iterable[str]) -> tuple[str, ...]:
         """The names, sorted. Raises :class:`RequestError` for one that the pipeline does not record."""
+        if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in (names := tuple(names))):
+            raise RequestError(f"awareness {awareness!r}: {argument}={names!r} must be names, such as ['crop', 'flip']")
         chosen = sorted(set(names))
         for name in chosen:
             if name not in self.spaces:

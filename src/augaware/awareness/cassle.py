@@ -46,6 +46,8 @@ class Cassle(Awareness):
         for key, value in (("depth", depth), ("width", width)):
             if not isinstance(value, int) or value < 1:
                 raise RequestError(f"awareness 'cassle': {key}={value!r} must be a whole number, at least 1")
+        if not isinstance(scale, (int, float)):
+            raise RequestError(f"awareness 'cassle': scale={scale!r} must be a number")
         self.spaces = setting.spaces
         self.names = setting.check("cassle", "condition", setting.spaces if condition is None else condition)
         if not self.names:

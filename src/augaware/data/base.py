@@ -33,7 +33,7 @@ class ImageBatch:
 
 def collate(images: list[Tensor], index: Tensor) -> ImageBatch:
     """Stack uint8 images (3, h, w) of any sizes."""
-    sizes = torch.tensor([image.shape[1:] for image in images]).reshape(-1, 2)
+    sizes = torch.tensor([image.shape[1:] for image in images], dtype=torch.int64).reshape(-1, 2)
     if len(images) and bool((sizes == sizes[0]).all()):
         return ImageBatch(torch.stack(images), sizes, index)
     height, width = (int(s) for s in sizes.amax(0)) if len(images) else (1, 1)

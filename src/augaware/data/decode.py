@@ -64,13 +64,13 @@ def decode(data: bytes | Path, short_side: int | None = None) -> Tensor:
 
 def to_pixels(image: Image.Image, short_side: int | None = None) -> Tensor:
     """A Pillow image as :func:`decode` describes: (3, H, W) uint8. Raises :class:`Unreadable` or what Pillow raises."""
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode[0] in "IF":
         image = _grey_levels(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
+    image = image if image.mode == "RGB" else image.convert("RGB")
     if short_side is not None and min(image.size) > short_side:
         image = image.resize(_shrunk(image.size, short_side), Image.Resampling.BICUBIC, reducing_gap=3.0)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

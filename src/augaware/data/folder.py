@@ -22,7 +22,10 @@ class Folder(FileSource):
         self.root = Path(path)
         if not self.root.is_dir():
             raise RequestError(f"data {path!r}: there is no such folder")
-        sizes = _images_below(self.root)
+        try:
+            sizes = _images_below(self.root)
+        except OSError as error:
+            raise RequestError(f"data {path!r}: cannot list {error.filename}: {error.strerror}") from None
         if not sizes:
             raise RequestError(
                 f"data {path!r}: the folder holds no image (.jpg, .png, ...), at any depth{_hint(self.root)}"
@@ -51,8 +54,8 @@ def _images_below(root: Path) -> dict[str, int]:
                 name = f"{prefix}{entry.name}"
                 if entry.is_dir() and not entry.name.startswith("."):
                     todo.append(f"{name}/")
-                elif entry.is_file() and is_image(name):
-                    sizes[name] = entry.stat().st_size
+                elif is_image(name) and (entry.is_file() or entry.is_symlink()):  # a dead link is listed, then skipped
+                    sizes[name] = entry.stat().st_size if entry.is_file() else 0
     return sizes
 
 

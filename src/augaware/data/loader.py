@@ -20,7 +20,7 @@ from augaware.data.tar import TARS, Tar
 from augaware.errors import RequestError, did_you_mean
 
 ACCEPTED = "a folder of images, a .tar, .tar.gz or .tgz, torchvision:NAME, shapes, or a dotted spec"
-_CHUNK = 32  # images decoded as one piece of work
+_CHUNK = 64  # images decoded as one piece of work
 
 
 class Loader:
@@ -114,6 +114,8 @@ def _resolve(src: str, short_side: int | None) -> Source:
         options = {"short_side": short_side, **spec.kwargs}
         arguments = [*map(repr, (spec.name, *spec.args)), *(f"{key}={value!r}" for key, value in options.items())]
         return _built(f"torchvision_set({', '.join(arguments)})")
+    if not src.strip():
+        raise RequestError(f"data is empty; accepted: {ACCEPTED}")
     path = Path(src).expanduser()
     if not path.exists() or src == "shapes":  # a folder of that name is ./shapes
         return _named(src)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
 from pathlib import Path
 
 import torch
@@ -18,12 +18,12 @@ from augaware.random import Draws
 
 # What a split may be called on disk. tinyimagenet100 and ImageNet publish no test labels: there val serves as test.
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-# Sets in torchvision's own layout: the class, and the splits that it has.
+# Sets in torchvision's own layout: the class, the folder by which it is known, and the splits that it has.
 TORCHVISION = {
-    "cifar10": ("CIFAR10", ("train", "test")),
-    "cifar100": ("CIFAR100", ("train", "test")),
-    "dtd": ("DTD", ("train", "val", "test")),
-    "flowers102": ("Flowers102", ("train", "val", "test")),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py", ("train", "test")),
+    "cifar100": ("CIFAR100", "cifar-100-python", ("train", "test")),
+    "dtd": ("DTD", "dtd/dtd", ("train", "val", "test")),
+    "flowers102": ("Flowers102", "flowers-102", ("train", "val", "test")),
 }
 HELD_OUT = 0.2
 _SEED = 20  # of the carved validation split, the same in every run
@@ -72,12 +72,9 @@ def carve(train: Source, share: float = HELD_OUT) -> tuple[Source, Source]:
 
 def _drawn(name: str) -> dict[str, Source]:
     spec = lookup.parse(name, "data set")
-    accepted = ("size", "seed")
-    for key in spec.kwargs:
-        if key not in accepted:
-            raise RequestError(f"data set {name!r}: unknown argument {key!r}; accepted: {', '.join(accepted)}")
-    if spec.args:
-        raise RequestError(f"data set {name!r}: name its arguments; accepted: {', '.join(accepted)}")
+    accepted = list(inspect.signature(shapes_splits).parameters)
+    if spec.args or not spec.kwargs.keys() <= set(accepted):
+        raise RequestError(f"data set {name!r}: accepted arguments, by name: {', '.join(accepted)}")
     return dict(shapes_splits(**spec.kwargs))
 
 
@@ -92,8 +89,8 @@ def _locate(root: Path, name: str) -> dict[str, str]:
         if found:
             return found
     if name in TORCHVISION:
-        dataset, splits = TORCHVISION[name]
-        base = folder if name in held else root
+        dataset, marker, splits = TORCHVISION[name]
+        base = root if (root / marker).is_dir() else folder
         return {split: f"torchvision:{dataset}(root={str(base)!r}, split={split!r})" for split in splits}
     if name in held:
         raise RequestError(
@@ -115,29 +112,20 @@ def _split(folder: Path, words: tuple[str, ...]) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Class:
-    folder: str
-    plain: str
-
-
-def _check_classes(folder: Path, name: str, sources: dict[str, Source]) -> None:
-    """Every split must have the classes of train and of ``classes.txt``; plain names given there replace the folders'."""
-    train = sources["train"]
-    listed = folder / "classes.txt"
-    known: list[_Class] = []
-    expected, where = train.classes, "train"
-    if train.labels is not None and listed.is_file():
-        lines = [line for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
-        known = [_Class(key.strip(), plain.strip()) for key, _, plain in (line.partition("\t") for line in lines)]
-        expected, where = tuple(c.folder for c in known), str(listed)
+def _check_classes(folder: Path, title: str, sources: dict[str, Source]) -> None:
+    """Check that all splits have the classes of train and ``classes.txt``; plain names given there replace folders'."""
+    expected, where = sources["train"].classes, "train"
+    plain: dict[str, str] = {}
+    if expected and (listed := folder / "classes.txt").is_file():
+        lines = [line.partition("\t") for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
+        plain = {key.strip(): name.strip() or key.strip() for key, _, name in lines}
+        expected, where = tuple(plain), str(listed)
     for split, source in sources.items():
         if source.classes != expected:
             odd = sorted(set(source.classes) ^ set(expected))
             raise RequestError(
-                f"data set {name!r}: {split} has {len(source.classes)} classes and {where} {len(expected)}, "
+                f"data set {title!r}: {split} has {len(source.classes)} classes and {where} {len(expected)}, "
                 f"{f'{odd[0]!r} is in one only' if odd else 'in another order'}; give every split the same classes"
             )
-    for source in sources.values():
-        if known:
-            source.classes = tuple(c.plain or c.folder for c in known)
+        if plain:
+            source.classes = tuple(plain.values())

@@ -51,8 +51,10 @@ class Shapes(Source):
     """
 
     def __init__(self, n: int = 8000, size: int = 48, seed: int = 0) -> None:
-        if n < 1 or size < 8:
-            raise RequestError(f"shapes(n={n}, size={size}): n must be 1 or more and size 8 pixels or more")
+        if not all(isinstance(number, int) for number in (n, size, seed)) or n < 1 or size < 8:
+            raise RequestError(
+                f"shapes(n={n!r}, size={size!r}, seed={seed!r}): whole numbers, n at least 1 and size at least 8 pixels"
+            )
         self.name = f"shapes(n={n}, size={size}, seed={seed})"
         self.size = size
         self.names = [f"{seed}/{i}" for i in range(n)]
@@ -104,7 +106,7 @@ def _factors(draws: Draws) -> dict[str, Tensor]:
         "y": real("y", 0.32, 0.68),
         "radius": real("radius", 0.24, 0.40),
         "orientation": real("orientation", 0, 1),
-        "background_level": real("background_level", 0.3, 0.7),
+        "background_level": real("background_level", 0.2, 0.52),
         "shape": number("shape", len(OUTLINES)),
         "texture": number("texture", len(TEXTURES)),
         "background": number("background", len(BACKGROUNDS)),
@@ -125,7 +127,7 @@ def _draw(f: Mapping[str, Tensor], phases: Tensor, saturation: Tensor, size: int
 
     distance = _by_class(f["shape"], list(OUTLINES.values()), shape, u, v)
     inside = (0.5 - distance * (radius * size)).clamp_(0, 1)  # an edge one pixel wide
-    light = u.mul(0.24).add_(0.76).clamp_(0.5, 1)
+    light = u.mul(0.5).add_(0.7).clamp_(0.3, 1)  # enough for a linear readout to see the direction
     light *= _by_class(f["texture"], _TEXTURES, shape, u, v).mul_(-0.4).add_(1)
     light *= inside
 

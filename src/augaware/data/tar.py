@@ -78,8 +78,8 @@ def _index(data: bytes | mmap.mmap) -> tuple[dict[str, tuple[int, int]], list[Sk
                 refused.append(Skipped(name, "not a regular file (a link or a device)"))
             else:
                 members[name] = (member.offset_data, member.size)
-        # tarfile takes a damaged header after the first for the end; the true end is a block of zeros, or nothing.
-        end = archive.offset
-        if any(data[end : end + tarfile.BLOCKSIZE]):
-            raise tarfile.ReadError(f"damaged header at byte {end}")
+        # tarfile takes a damaged header after the first, and the end of the data, for the end; the true one is zeros.
+        end = data[archive.offset : archive.offset + tarfile.BLOCKSIZE]
+        if any(end) or len(end) < tarfile.BLOCKSIZE:
+            raise tarfile.ReadError(f"{'damaged header' if any(end) else 'unexpected end'} at byte {archive.offset}")
     return members, refused

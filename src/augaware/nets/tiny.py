@@ -14,7 +14,7 @@ __all__ = ["tiny"]
 def tiny(widths: tuple[int, ...] = (32, 64, 128)) -> Encoder:
     """A residual network with one block per width and a stem of stride 2; D is the last width.
 
-    Meant for images of 24 to 64 px. Initialised as PyTorch does, with zero-initialised residual branches.
+    Meant for images of 24 to 64 px. Initialised as PyTorch does.
     """
     if not isinstance(widths, (tuple, list)) or not widths or not all(isinstance(w, int) and w > 0 for w in widths):
         raise RequestError(f"encoder 'tiny': widths={widths!r} must be a list of channel counts, such as (32, 64, 128)")
@@ -33,7 +33,6 @@ class Block(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or c_in != c_out:
             self.shortcut = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
-        nn.init.zeros_(self.bn2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, c_in, H, W) -> (B, c_out, H / stride, W / stride)."""

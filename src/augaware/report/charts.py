@@ -113,10 +113,6 @@ class Frame:
         share = (value - self.ys[0]) / (self.ys[-1] - self.ys[0])
         return self.height - self.bottom - share * (self.height - self.bottom - self.top)
 
-    def inside(self, x: float, y: float) -> bool:
-        """Whether a point can be drawn."""
-        return _drawable(x) and _drawable(y)
-
     def rows(self) -> Iterable[Markup]:
         """Horizontal grid lines with their numbers."""
         for value in self.ys:
@@ -198,7 +194,9 @@ def bars(part: Bars, look: Mapping[str, Style]) -> list[tuple[str, Markup]]:
             body.append(box.format(style.colour, x - 6, top, max(bottom - top, 0.8), tip))
             body.extend(_error_bars(frame, x, 0, 0, value or 0, Style("ink", "", "")))
         said = "; ".join(f"{name} {shown(values[i], digits)}" for name, values in part.series.items())
-        panels.append((group, _svg(width, 190, f"{part.caption}: {group}", f"{part.ylabel}: {said}", body)))
+        panels.append(
+            (group, _svg(width, 190, f"{part.caption}: {group}", f"{part.ylabel or part.caption}: {said}", body))
+        )
     return panels
 
 
@@ -220,15 +218,17 @@ def _frame(points: Iterable[tuple[list[float], list[float]]], wide: bool) -> Fra
     xs = ticks(*_extent(x for across, _ in pairs for x in across))
     ys = ticks(*_extent(y for _, up in pairs for y in up))
     left = _margin(ys) + 18  # room for the label
-    return Frame(720, 400, xs, ys, left) if wide else Frame(420, 290, xs, ys, left)
+    return Frame(560, 340, xs, ys, left + 10, bottom=46) if wide else Frame(420, 290, xs, ys, left)
 
 
 def _path(frame: Frame, points: Iterable[tuple[float, float]], style: Style) -> Markup:
     path, pen = [], "M"
-    for x, y in points:
-        if frame.inside(x, y):
-            path.append(f"{pen}{frame.x(x):.1f} {frame.y(y):.1f}")
-        pen = "L" if frame.inside(x, y) else "M"
+    for point in points:
+        if all(map(_drawable, point)):
+            path.append(f"{pen}{frame.x(point[0]):.1f} {frame.y(point[1]):.1f}")
+            pen = "L"
+        else:
+            pen = "M"
     shape = Markup('<path class="line {}" d="{}" stroke-dasharray="{}"/>')
     return shape.format(style.colour, "".join(path), style.dash)
 
@@ -240,7 +240,7 @@ def lines(part: Lines, look: Mapping[str, Style]) -> Markup:
     body = list(frame.axes(part.xlabel, part.ylabel))
     for name, points in curves.items():
         body.append(_path(frame, points, look[name]))
-        for x, y in [p for p in points if frame.inside(*p)][-1:]:
+        for x, y in [p for p in points if all(map(_drawable, p))][-1:]:
             body.append(look[name].mark(frame.x(x), frame.y(y), 3.6, f"{name}: {plain(y, 3)}"))
     said = (
         f"{part.ylabel or part.caption} against {part.xlabel}, {len(curves)} curves; the numbers are in the table below"
@@ -258,7 +258,7 @@ def scatter(part: Scatter, look: Mapping[str, Style]) -> Markup:
         if part.connect:
             body.append(_path(frame, centres, style))
         for i, ((x, y), centre) in enumerate(zip(points, centres, strict=True)):
-            if frame.inside(*centre):
+            if all(map(_drawable, centre)):
                 px, py = frame.x(centre[0]), frame.y(centre[1])
                 body.extend(_error_bars(frame, px, py, x, y, style))
                 last = not part.connect or i == len(points) - 1

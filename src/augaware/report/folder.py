@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-OWN = ("seed", "out")  # recipe keys that tell repeats of one experiment apart
+REPEATS = "seed"  # the recipe key that tells repeats of one experiment apart
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Result:
 
     task: str
     dataset: str
-    metric: str
     protocol: str
+    metric: str
     value: float
 
 
@@ -40,7 +40,7 @@ class Run:
     @property
     def experiment(self) -> dict[str, str]:
         """The recipe without what only repeats change."""
-        return {key: value for key, value in self.recipe.items() if key not in OWN}
+        return {key: value for key, value in self.recipe.items() if key != REPEATS}
 
 
 def read(folder: Path) -> Run:
@@ -52,16 +52,24 @@ def read(folder: Path) -> Run:
     for path in sorted((folder / "eval").glob("*.json")):
         name = f"eval/{path.name}"
         found = _json(run, name)
-        metrics = found.get("metrics")
-        if found and not isinstance(metrics, dict):
-            run.problems.append((name, 'has no "metrics"'))
-        elif isinstance(metrics, dict):
-            chosen = {"test": metrics["test"]} if "test" in metrics else metrics
-            place = _text(found.get("task", path.stem)), _text(found.get("dataset", ""))
-            protocol = _text(found.get("protocol", ""))
-            numbers = {str(key): number(value) for key, value in chosen.items()}
-            run.results.extend(Result(*place, key, protocol, v) for key, v in numbers.items() if v is not None)
+        if not found:
+            continue
+        place = _text(found.get("task", path.stem)), _text(found.get("dataset", "")), _text(found.get("protocol", ""))
+        headline = _headline(found.get("metrics"))
+        run.results.extend(Result(*place, metric, value) for metric, value in headline.items())
+        if not headline:
+            run.problems.append((name, "no number in its metrics"))
     return run
+
+
+def _headline(metrics: object) -> dict[str, float]:
+    """The numbers to show of an evaluation: its ``test``, which may hold several by name, or else every number."""
+    if not isinstance(metrics, dict):
+        return {}
+    test = metrics.get("test", metrics)
+    named = test if isinstance(test, dict) else {"test": test}
+    numbers = {str(key): number(value) for key, value in named.items()}
+    return {key: value for key, value in numbers.items() if value is not None}
 
 
 def _json(run: Run, name: str) -> dict[str, object]:
@@ -113,6 +121,8 @@ def _text(value: object) -> str:
     """A value of a JSON file as people write it: text as it is, a list of texts with commas."""
     if isinstance(value, str):
         return value
+    if value is None:
+        return "none"
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value) or "none"
     try:

@@ -17,8 +17,8 @@ from augaware.errors import RequestError
 class FrozenEncoder(Protocol):
     """f: normalised images (B, 3, size, size) float32 -> pooled features y (B, dim).
 
-    Any ``nn.Module`` with these attributes: ``size`` the side of the images in pixels; ``mean`` and ``std`` per channel, of
-    pixels in [0, 1]; ``name`` what reports print.
+    Any ``nn.Module`` with these attributes: ``size`` the side of the images in pixels; ``mean`` and ``std`` per
+    channel, of pixels in [0, 1]; ``name`` what reports print.
     """
 
     name: str
@@ -27,16 +27,17 @@ class FrozenEncoder(Protocol):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def __call__(self, images: Tensor, /) -> Tensor: ...
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """The features of ``images``."""
 
     def eval(self) -> nn.Module:
-        """Of ``nn.Module``."""
+        """Leave training mode."""
 
     def modules(self) -> Iterator[nn.Module]:
-        """Of ``nn.Module``."""
+        """The network and all its parts."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Of ``nn.Module``."""
+        """All weights; an encoder may have none."""
 
 
 class Task(ABC):
@@ -59,4 +60,4 @@ class Task(ABC):
 
     @abstractmethod
     def __call__(self, encoder: FrozenEncoder, splits: Mapping[str, Source]) -> dict[str, object]:
-        """Metrics as JSON holds them: numbers, text, lists, dicts, None. ``"test"`` is the result; scores are fractions."""
+        """Metrics as JSON holds them: numbers, text, lists, dicts, None. ``"test"`` is the result, in fractions."""

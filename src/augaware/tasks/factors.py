@@ -28,10 +28,10 @@ __all__ = ["Factors"]
 class Factors(Task):
     """How well each known factor of the images is read off the features linearly.
 
-    A ``real`` factor is scored by R2; a ``cyclic`` one, in turns, by the R2 of (cos, sin), so that 0 and 1 are one place;
-    a ``class`` by accuracy, of a ridge regression on one-hot targets (one solve serves every factor, where a logistic
-    regression would need one each). Metrics: ``test``, ``val``, ``kind``, ``strength``, each a dict by factor, and ``n``
-    per split.
+    A ``real`` factor is scored by R2; a ``cyclic`` one, in turns, by the R2 of (cos, sin), so that 0 and 1 are one
+    place; a ``class`` by accuracy, of a ridge regression on one-hot targets (one solve serves every factor, where a
+    logistic regression would need one each). Metrics: ``test``, ``val``, ``kind``, ``strength``, each a dict by factor,
+    and ``n`` per split.
     """
 
     protocol: ClassVar[str] = "factors/1"
@@ -44,33 +44,21 @@ class Factors(Task):
         sources = {name: pick(splits, name) for name in ("train", "val", "test")}
         kinds = factor_kinds(sources["train"])
         y = {name: extract(encoder, source) for name, source in sources.items()}
-        # One row per image, one block of columns per factor: {split: [(N, t), ...]}.
-        blocks = {name: encode(source, kinds, y[name].device) for name, source in sources.items()}
-        targets = {name: torch.cat(parts, dim=1) for name, parts in blocks.items()}
-        widths = [block.shape[1] for block in blocks["train"]]
-
-        def scores(predictions: Tensor, name: str) -> list[float]:
-            columns = predictions.split(widths, dim=1)
-            return [score(p, t, kind) for p, t, kind in zip(columns, blocks[name], kinds.values(), strict=True)]
-
-        fitted = Ridge(y["train"], targets["train"])
-        val = torch.tensor([scores(fitted.predict(y["val"], a), "val") for a in STRENGTHS], dtype=torch.float64)
-        best = val.argmax(0)  # (factors,): the first, so the strongest, of equals
-        strength = torch.tensor(STRENGTHS, dtype=torch.float64)[best]
-        refit = Ridge(torch.cat([y["train"], y["val"]]), torch.cat([targets["train"], targets["val"]]))
-        each = strength.repeat_interleave(torch.tensor(widths)).to(y["test"].device)
-        test = scores(refit.predict(y["test"], each), "test")
-        return {
-            "test": dict(zip(kinds, test, strict=True)),
-            "val": dict(zip(kinds, val.amax(0).tolist(), strict=True)),
-            "kind": kinds,
-            "strength": dict(zip(kinds, strength.tolist(), strict=True)),
-            "n": {name: len(source) for name, source in sources.items()},
-        }
+        train, both = Ridge(y["train"]), Ridge(torch.cat([y["train"], y["val"]]))
+        test, val, chosen = {}, {}, {}
+        for factor, kind in kinds.items():
+            t = encode({name: source.factors[factor].to(y[name].device) for name, source in sources.items()}, kind)
+            scores = [score(train.predict(t["train"], a, y["val"]), t["val"], kind) for a in STRENGTHS]
+            val[factor] = max(scores)
+            chosen[factor] = STRENGTHS[scores.index(val[factor])]  # the first, so the strongest, of equals
+            prediction = both.predict(torch.cat([t["train"], t["val"]]), chosen[factor], y["test"])
+            test[factor] = score(prediction, t["test"], kind)
+        n = {name: len(source) for name, source in sources.items()}
+        return {"test": test, "val": val, "kind": kinds, "strength": chosen, "n": n}
 
 
 def factor_kinds(source: Source) -> dict[str, str]:
-    """Name -> ``"cyclic"``, ``"real"`` or ``"class"``: as ``source.factor_kinds`` or the drawn set says, else by dtype."""
+    """Name -> ``"cyclic"``, ``"real"`` or ``"class"``: as ``source.factor_kinds`` or the drawn set says, else dtype."""
     if not source.factors:
         raise RequestError(f"data {source.name!r} has no known factors: use a drawn set, such as factors('shapes')")
     declared: Mapping[str, str] = getattr(source, "factor_kinds", FACTORS)
@@ -80,20 +68,19 @@ def factor_kinds(source: Source) -> dict[str, str]:
     }
 
 
-def encode(source: Source, kinds: Mapping[str, str], device: torch.device) -> list[Tensor]:
-    """What ridge predicts, (N, t) float64 per factor: the values, (cos, sin) of an angle in turns, or one-hot."""
-    blocks = []
-    for name, kind in kinds.items():
-        values = source.factors[name].to(device).reshape(len(source), -1)
-        if kind == "class":
-            block = F.one_hot(values[:, 0].long(), int(values.max()) + 1)
-        elif kind == "cyclic":
-            angle = 2 * math.pi * values.double()
-            block = torch.cat([angle.cos(), angle.sin()], dim=1)
-        else:
-            block = values
-        blocks.append(block.double())
-    return blocks
+def encode(splits: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """What ridge predicts of a factor, (N, t) float64 for each split.
+
+    The values as they are; (cos, sin) of an angle in turns; one-hot classes, as many as the splits have together.
+    """
+    if kind == "class":
+        classes = 1 + max(int(values.max()) for values in splits.values())
+        return {name: F.one_hot(values, classes).double() for name, values in splits.items()}
+    columns = {name: values.double().reshape(len(values), -1) for name, values in splits.items()}
+    if kind == "cyclic":
+        angles = {name: 2 * math.pi * turns for name, turns in columns.items()}
+        return {name: torch.cat([angle.cos(), angle.sin()], dim=1) for name, angle in angles.items()}
+    return columns
 
 
 def score(prediction: Tensor, target: Tensor, kind: str) -> float:

@@ -17,7 +17,7 @@ from augaware.tasks.base import FrozenEncoder
 
 @contextmanager
 def evaluating(encoder: FrozenEncoder) -> Iterator[None]:
-    """Eval mode inside, each module's own training flag restored after: batch statistics stay bit for bit as they were."""
+    """Eval mode inside, each module's training flag restored after: batch statistics stay bit for bit as they were."""
     training = {module: module.training for module in encoder.modules()}
     encoder.eval()
     try:
@@ -75,7 +75,9 @@ def pick(splits: Mapping[str, Source], name: str) -> Source:
 
 def labelled(encoder: FrozenEncoder, source: Source) -> Labelled:
     """Extract the features of a source with labels."""
-    if source.labels is None:
-        raise RequestError(f"data {source.name!r} has no labels: put the images into one folder per class")
+    if source.labels is None or len(source.classes) < 2:
+        raise RequestError(
+            f"data {source.name!r} has no two classes to tell apart: put its images in a folder per class"
+        )
     features = extract(encoder, source)
     return Labelled(features, source.labels.to(features.device))

@@ -1,4 +1,4 @@
-"""Linear evaluation: logistic regression on frozen features (AugSelf and CASSLE; see :mod:`augaware.tasks.logistic`)."""
+"""Linear evaluation: logistic regression on frozen features, as in AugSelf and CASSLE."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class LinearProbe(Task):
     """Accuracy of a linear classifier on frozen features, the papers' 45-strength protocol.
 
     ``metric`` is ``"top1"``, ``"class_average"`` or ``"auto"``: the papers' choice, class average on pets, flowers102,
-    caltech101 and aircraft, top-1 elsewhere. Metrics: ``test`` and ``val`` (fractions), ``standard_error`` (binomial, of
-    the test images alone), the chosen ``w``, ``metric``, ``classes``, ``n`` per split, and a ``warning`` or None.
+    caltech101 and aircraft, top-1 elsewhere. Metrics: ``test`` and ``val`` (fractions), ``standard_error`` (binomial,
+    of the test images alone), the chosen ``w``, ``metric``, ``classes``, ``n`` per split, and a ``warning`` or None.
+    The objective, the strengths and the solver are in :mod:`augaware.tasks.logistic`.
     """
 
     protocol: ClassVar[str] = "linear_probe/1"

@@ -14,22 +14,22 @@ STRENGTHS: tuple[float, ...] = tuple(float(a) for a in np.logspace(3, -7, 41))
 
 
 class Ridge:
-    """The regression of ``targets`` (n, t) on ``features`` (n, d), any dtype; the intercept is not regularised."""
+    """Ridge regression on ``features`` (n, d), any dtype; the intercept is not regularised."""
 
-    def __init__(self, features: Tensor, targets: Tensor) -> None:
-        X, T = features.double(), targets.double()
-        self.mean, self.intercept = X.mean(0), T.mean(0)
-        X = X - self.mean
-        self.S, self.V = torch.linalg.eigh(X.T @ X)
-        self.VXT = self.V.T @ (X.T @ (T - self.intercept))
-        # A floor keeps the system solvable for features that do not vary at all.
-        self.unit = self.S.mean().clamp_min(1e-30)
+    def __init__(self, features: Tensor) -> None:
+        self.mean = features.double().mean(0)
+        self.X = features.double() - self.mean
+        self.S, self.V = torch.linalg.eigh(self.X.T @ self.X)
+        # A floor keeps features that do not vary at all solvable.
+        self.unit = float(self.S.mean().clamp_min(1e-30))
 
-    def predict(self, features: Tensor, strength: float | Tensor) -> Tensor:
-        """(m, t) float64 predictions for ``features`` (m, d); ``strength`` for all targets, or (t,) one for each.
+    def predict(self, targets: Tensor, strength: float, queries: Tensor) -> Tensor:
+        """(m, t) float64: ``targets`` (n, t) of the features, regressed and predicted for ``queries`` (m, d).
 
-        The penalty is a = strength x the mean eigenvalue of the centred X^T X.
+        The penalty is a = ``strength`` x the mean eigenvalue of the centred X^T X.
         """
-        W = self.V @ (self.VXT / (self.S.clamp_min(0)[:, None] + strength * self.unit))
-        prediction: Tensor = (features.double() - self.mean) @ W + self.intercept
+        T = targets.double()
+        b = T.mean(0)
+        shrunk = (self.V.T @ (self.X.T @ (T - b))) / (self.S.clamp_min(0)[:, None] + strength * self.unit)
+        prediction: Tensor = (queries.double() - self.mean) @ (self.V @ shrunk) + b
         return prediction

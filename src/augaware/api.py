@@ -1,0 +1,132 @@
+"""The commands as functions, with the same names: what the command line calls, and what a script or a notebook calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from augaware.errors import RequestError
+
+Result = dict[str, Any]
+
+
+def pretrain(
+    data: str | None = None,
+    *,
+    out: str | Path,
+    recipe: str | None = None,
+    host: str | None = None,
+    aware: str | Sequence[str] | None = None,
+    encoder: str | None = None,
+    size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    set: Mapping[str, Any] | None = None,  # the command line's --set
+) -> Path:
+    """Pretrain an encoder on the images of ``data`` and return the new run folder ``out``.
+
+    Starts from ``recipe`` (a name of ``augaware list recipes``) or from the defaults of :class:`augaware.recipe.Recipe`;
+    what is given here changes it, then what ``set`` names. Raises :class:`RequestError` for a wrong request, before
+    anything is written.
+    """
+    from augaware import lookup
+    from augaware.pretrain import start
+    from augaware.recipe import Recipe
+
+    fields = {
+        "data": data,
+        "host": host,
+        "aware": (aware,) if isinstance(aware, str) else aware,
+        "encoder": encoder,
+        "size": size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+    }
+    given = {key: value for key, value in fields.items() if value is not None} | dict(set or {})
+    if recipe is not None:
+        return start(lookup.build("recipes", recipe).changed(given), out).path
+    if "data" not in given:
+        raise RequestError("--data is missing; name a folder of images, a tar, torchvision:NAME or shapes, or a --recipe")
+    return start(Recipe.from_fields(given), out).path
+
+
+def resume(run: str | Path) -> Path:
+    """Continue the stopped run in the folder ``run``; the result is that of a run that was never stopped."""
+    from augaware.pretrain import resume as resume_run
+
+    return resume_run(run).path
+
+
+def evaluate(
+    encoder: str,
+    task: str | Sequence[str],
+    *,
+    data: str | Path = ".",
+    out: str | Path | None = None,
+    architecture: str | None = None,
+    size: int | None = None,
+    device: str = "auto",
+) -> list[Result]:
+    """Put tasks to a frozen encoder: a run folder, ``timm/NAME``, ``random/NAME`` or a ``.safetensors`` file.
+
+    ``data`` is ROOT, the folder of data sets. Results are returned and written to ``eval/`` of ``out``, which for a run
+    folder is that folder.
+    """
+    from augaware.evaluate import evaluate as run_tasks
+    from augaware.evaluate import load_encoder
+
+    frozen = load_encoder(encoder, architecture, size, device)
+    folder = Path(out) if out is not None else Path(encoder) if frozen.recipe else None
+    specs = (task,) if isinstance(task, str) else tuple(task)
+    return run_tasks(frozen, specs, data, folder / "eval" if folder else None)
+
+
+def report(runs: str | Path | Sequence[str | Path], *, out: str | Path) -> Path:
+    """Write one self-contained HTML page about run folders."""
+    from augaware.report.runs import report as write
+
+    given = (runs,) if isinstance(runs, (str, Path)) else runs
+    write([Path(run) for run in given], Path(out))
+    return Path(out)
+
+
+def views(
+    data: str,
+    *,
+    out: str | Path,
+    count: int = 6,
+    size: int | None = None,
+    seed: int = 0,
+    set: Mapping[str, Any] | None = None,  # the command line's --set
+) -> Path:
+    """Draw ``count`` images of ``data``, two views of each and their omega into the PNG file ``out``."""
+    import torch
+
+    from augaware.augment.pipeline import Pipeline
+    from augaware.checkpoint import write_file
+    from augaware.data.loader import open_source
+    from augaware.picture import views_png
+    from augaware.recipe import Recipe
+
+    if count < 1:
+        raise RequestError(f"count={count} must be at least 1")
+    if Path(out).exists():
+        raise RequestError(f"--out {str(out)!r} exists already and is not overwritten; choose another, or remove it")
+    chosen = {"size": size} if size is not None else {}
+    recipe = Recipe.from_fields({"data": data, **chosen, **dict(set or {})})
+    pipeline = Pipeline.from_specs(recipe.augment, recipe.size, recipe.mean, recipe.std)
+    source = open_source(data, 3 * recipe.size)
+    picture = views_png(source, pipeline, torch.arange(min(count, len(source))), seed)
+    try:
+        Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)
+        write_file(Path(out), picture)
+    except OSError as error:
+        raise RequestError(f"--out {str(out)!r}: cannot write there ({error.strerror})") from None
+    return Path(out)

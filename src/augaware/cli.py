@@ -1,0 +1,184 @@
+"""The command line: thin over :mod:`augaware.api`. Exit codes: 0 done, 2 the request is wrong, 1 anything else, 130 stopped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from augaware.errors import RequestError, did_you_mean
+
+app = typer.Typer(
+    help="Augmentation-aware self-supervised learning: any host x any way of using omega.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_UsageError: Any = typer.BadParameter.__mro__[2]  # ClickException: click's, or that of the copy inside newer typer
+ROOMS = {
+    "hosts": "hosts",
+    "awareness": "awareness",
+    "augmentations": "augment",
+    "tasks": "tasks",
+    "analyses": "analysis",
+    "datasets": "data",
+    "encoders": "nets",
+    "recipes": "recipes",
+}
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path, typer.Option(help="the new run folder; an existing one is never overwritten")],
+    data: Annotated[str | None, typer.Option(help="a folder of images, a tar, torchvision:NAME, shapes")] = None,
+    recipe: Annotated[str | None, typer.Option(help="start from a recipe of `augaware list recipes`")] = None,
+    host: Annotated[str | None, typer.Option(help="the method, such as simclr or 'simclr(temperature=0.1)'")] = None,
+    aware: Annotated[list[str] | None, typer.Option(help="how omega is used, such as 'cassle()'; repeatable")] = None,
+    encoder: Annotated[str | None, typer.Option(help="resnet18, tiny, timm/NAME, torchvision/NAME")] = None,
+    size: Annotated[int | None, typer.Option(help="side of the views in pixels")] = None,
+    epochs: Annotated[int | None, typer.Option(help="passes over the data")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="images per step")] = None,
+    seed: Annotated[int | None, typer.Option(help="of weights, order and views")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="any field of the recipe, key=value; repeatable")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16")] = None,
+) -> None:
+    """Train an encoder on unlabelled images."""
+    from augaware import api
+    from augaware.recipe import parse_settings
+
+    settings = parse_settings(set or [])
+    arguments: dict[str, Any] = {"host": host, "aware": aware, "encoder": encoder, "size": size, "epochs": epochs}
+    arguments |= {"batch_size": batch_size, "seed": seed, "device": device, "precision": precision}
+    run = api.pretrain(data, out=out, recipe=recipe, set=settings, **arguments)
+    typer.echo(f"run {run}; next: augaware eval {run} --task \"linear_probe('NAME')\" --data ROOT")
+
+
+@app.command()
+def resume(run: Annotated[Path, typer.Argument(metavar="DIR", help="a run folder")]) -> None:
+    """Continue a stopped run; it ends as if it had never stopped."""
+    from augaware import api
+
+    typer.echo(f"run {api.resume(run)} is complete")
+
+
+@app.command("eval")
+def evaluate(
+    encoder: Annotated[str, typer.Argument(help="a run folder, timm/NAME, random/NAME or a .safetensors file")],
+    task: Annotated[list[str], typer.Option(help="such as \"linear_probe('flowers102')\"; repeatable")],
+    data: Annotated[Path, typer.Option(help="ROOT, the folder of data sets")] = Path("."),
+    out: Annotated[Path | None, typer.Option(help="where eval/<task>.json goes; for a run folder, itself")] = None,
+    architecture: Annotated[str | None, typer.Option("--encoder", help="of a bare .safetensors file")] = None,
+    size: Annotated[int | None, typer.Option(help="side of the images in pixels")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:
+    """Put tasks to a frozen encoder."""
+    from augaware import api
+
+    for result in api.evaluate(
+        encoder, task, data=data, out=out, architecture=architecture, size=size, device=device
+    ):
+        typer.echo(f"{result['task']}  {_headline(result['metrics'])}  ({result['protocol']}, {result['seconds']:.1f} s)")
+        if result["metrics"].get("warning"):
+            typer.echo(f"WARNING: {result['metrics']['warning']}", err=True)
+
+
+def _headline(metrics: dict[str, Any]) -> str:
+    test = metrics["test"]
+    if isinstance(test, dict):
+        return "  ".join(f"{name} {value:.3f}" for name, value in test.items())
+    return f"{test:.4f}"
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str | None, typer.Argument(help=" | ".join(ROOMS))] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
+) -> None:
+    """List what exists."""
+    from augaware import lookup
+
+    if what is not None and what not in ROOMS:
+        raise RequestError(f"list {what!r} is unknown; accepted: {', '.join(ROOMS)}{did_you_mean(what, ROOMS)}")
+    chosen = {what: ROOMS[what]} if what else ROOMS
+    found = {title: [lookup.summary(room, name) for name in lookup.names(room)] for title, room in chosen.items()}
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for title, entries in found.items():
+        typer.echo(f"{title}:")
+        for entry in entries:
+            typer.echo(f"  {entry['spec']}\n      {entry['summary']}")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run folders")],
+    out: Annotated[Path, typer.Option(help="the HTML file")],
+) -> None:
+    """Write one self-contained HTML page about runs."""
+    from augaware import api
+
+    typer.echo(f"wrote {api.report(list(runs), out=out)}")
+
+
+@app.command()
+def views(
+    data: Annotated[str, typer.Option(help="a folder of images, a tar, torchvision:NAME, shapes")],
+    out: Annotated[Path, typer.Option(help="the PNG file")],
+    count: Annotated[int, typer.Option(help="images shown")] = 6,
+    size: Annotated[int | None, typer.Option(help="side of the views in pixels")] = None,
+    seed: Annotated[int, typer.Option(help="of the draws")] = 0,
+    set: Annotated[list[str] | None, typer.Option(help="any field of the recipe, such as augment=...")] = None,
+) -> None:
+    """Draw a grid of views with their omega."""
+    from augaware import api
+    from augaware.recipe import parse_settings
+
+    typer.echo(f"wrote {api.views(data, out=out, count=count, size=size, seed=seed, set=parse_settings(set or []))}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="the new folder of runs and page")] = Path("augaware-demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="one seed, fewer steps: a look, no evidence")] = False,
+) -> None:
+    """The main job on images it draws itself: train four variants, see what each kept, write a page."""
+    from augaware.demo import demo as run_demo
+
+    run_demo(out, quick)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        result = app(given or ["--help"], standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except RequestError as error:
+        return _refuse(str(error))
+    except _UsageError as error:
+        return _refuse(error.format_message() + _value_of(error, given))
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    if code == 130:  # newer typer turns the interrupt into a result
+        print("stopped; continue a run with: augaware resume DIR", file=sys.stderr)
+    return code
+
+
+def _value_of(error: Any, given: list[str]) -> str:
+    """The refused value, which typer's message leaves out."""
+    options = getattr(getattr(error, "param", None), "opts", [])
+    values = [f"; it was given as {value!r}" for option, value in zip(given, given[1:], strict=False) if option in options]
+    return values[-1] if values else ""
+
+
+def _refuse(line: str) -> int:
+    print(f"augaware: {' '.join(line.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The main job, end to end, on images it draws itself.
+
+Trains SimCLR vanilla, with AugSelf, with CASSLE and with both on ``shapes`` under strong colour jitter, over several seeds;
+reads what each encoder kept off its frozen features; writes demo.json and one HTML page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from augaware.demo_page import page
+from augaware.errors import RequestError
+from augaware.progress import Display, duration
+
+if TYPE_CHECKING:
+    from augaware.evaluate import Frozen
+    from augaware.recipe import Recipe
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "vanilla": (),
+    "augself": ("augself(targets={'crop': 5, 'color_jitter': 5}, hidden=256)",),
+    "cassle": ("cassle(depth=2, scale=0.1)",),
+    "augself+cassle": (
+        "augself(targets={'crop': 5, 'color_jitter': 5}, hidden=256)",
+        "cassle(depth=2, scale=0.1)",
+    ),
+}
+BASELINES = {"pixels": "random/pixels(side=12)", "random": "random/tiny(widths=(32, 64, 128))"}
+SEEDS = (10, 11, 12)  # not those on which the setting was chosen
+QUERIES = (3, 8, 21, 34)
+MATCHED = 500  # images of the host's own test
+TASK = "factors('shapes')"
+
+Result = dict[str, Any]
+
+
+def demo(out: Path, quick: bool) -> Path:
+    """Run the demo in the new folder ``out`` and return its page."""
+    if out.exists():
+        raise RequestError(f"--out {str(out)!r} exists already and is not overwritten; choose another, or remove it")
+    began = time.monotonic()
+    seeds, settings = (SEEDS[:1], {"epochs": 2}) if quick else (SEEDS, {})
+    jobs = [(name, seed, settings, out / f"{name}-seed{seed}") for seed in seeds for name in VARIANTS]
+    out.mkdir(parents=True)
+    results: list[Result] = []
+    with Display("demo", total=len(jobs), every=0) as display:
+        display.line(f"training {len(VARIANTS)} variants x {len(seeds)} seeds on drawn images, {_workers()} at a time")
+        for result in _side_by_side(jobs):
+            results.append(result)
+            hue, match = result["factors"]["object_hue"], result["instance_match"]
+            display.update(
+                len(results), f"{result['variant']} seed {result['seed']}: object hue R2 {hue:.2f}, instances matched {match:.2f}"
+            )
+    baselines = [{"variant": name, "seed": seeds[0], **measure(e, seeds[0])} for name, e in BASELINES.items()]
+    record = {"results": results, "baselines": baselines, "seconds": round(time.monotonic() - began, 1)}
+    (out / "demo.json").write_text(json.dumps(record, indent=2) + "\n")
+    html = page(out, results, baselines, record["seconds"])
+    print(f"\nwrote {html} in {duration(time.monotonic() - began)}")
+    return html
+
+
+def _workers() -> int:
+    import torch
+
+    return 1 if torch.cuda.is_available() else max(1, min(os.cpu_count() or 1, len(VARIANTS)))
+
+
+def _side_by_side(jobs: list[tuple[str, int, dict[str, Any], Path]]) -> Iterable[Result]:
+    """The results of ``jobs`` in order: one process per core, one thread each, which wastes nothing on such a small net."""
+    with ProcessPoolExecutor(_workers(), mp_context=get_context("spawn"), initializer=_quiet) as pool:
+        yield from pool.map(_train_and_measure, *zip(*jobs, strict=True))
+
+
+def _quiet() -> None:
+    """A worker's own lines would mix with the others'; they are in each run's log.txt."""
+    import torch
+
+    torch.set_num_threads(1 if not torch.cuda.is_available() else torch.get_num_threads())
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _train_and_measure(variant: str, seed: int, settings: dict[str, Any], out: Path) -> Result:
+    """Train one variant, then measure its encoder at the end and at each snapshot on the way."""
+    from augaware.pretrain import start
+    from augaware.recipes.demo import demo as recipe
+
+    began = time.monotonic()
+    start(recipe(VARIANTS[variant], seed).changed(settings), out)
+    seconds = time.monotonic() - began
+    snapshots = sorted((out / "snapshots").glob("step-*.safetensors"))
+    trajectory = [measure(str(file), seed) for file in snapshots]
+    final = measure(str(out), seed, results=out / "eval")
+    return {"variant": variant, "seed": seed, **final, "trajectory": trajectory, "train_seconds": round(seconds, 1)}
+
+
+def measure(encoder: str, seed: int, results: Path | None = None) -> Result:
+    """What ENCODER kept, factor by factor, and the host's own quality, both on images it was not trained on."""
+    from augaware.evaluate import evaluate, load_encoder
+    from augaware.recipes.demo import demo as recipe
+
+    frozen = load_encoder(encoder, size=recipe().size, device="cpu")
+    (result,) = evaluate(frozen, [TASK], root=".", out=results)
+    return {"factors": result["metrics"]["test"], "instance_match": instance_match(frozen, recipe(seed=seed))}
+
+
+def instance_match(frozen: Frozen, recipe: Recipe) -> float:
+    """What SimCLR trains for, measured on f's features: how often the other view of an image is the nearest of all."""
+    import torch
+
+    from augaware import metrics
+    from augaware.augment.pipeline import Pipeline
+    from augaware.data.root import open_dataset
+
+    pipeline = Pipeline.from_specs(recipe.augment, recipe.size, recipe.mean, recipe.std)
+    images = open_dataset(".", "shapes")["test"].batch(torch.arange(MATCHED))
+    views = [pipeline.view(images.pixels, images.sizes, images.index, recipe.seed, 0, number) for number in range(2)]
+    with torch.no_grad():
+        return metrics.instance_match(*(frozen(view.image) for view in views))

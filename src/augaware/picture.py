@@ -1,0 +1,75 @@
+"""Pictures: the grid of views with their omega, and nearest neighbours. Returned as PNG bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from augaware.augment.pipeline import Pipeline
+from augaware.data.base import Source
+from augaware.data.centre import centre_batch
+
+SIDE = 1.35  # inches per picture
+GOOD = "#2a7a2a"
+
+
+def views_png(source: Source, pipeline: Pipeline, index: Tensor, seed: int, views: int = 2) -> bytes:
+    """Rows of images: the source image, then its views of epoch 0, with the omega of each written below."""
+    batch = source.batch(index)
+    columns = [centre_batch(source, index, pipeline.size)]
+    captions = [[""] * len(index)]
+    for number in range(views):
+        view = pipeline.view(batch.pixels, batch.sizes, batch.index, seed, 0, number)
+        columns.append(pipeline.displayed(view))
+        captions.append([_caption(pipeline, view.omega, row) for row in range(len(index))])
+    titles = ["image", *(f"view {number + 1}" for number in range(views))]
+    return _grid(columns, captions, titles, text_height=0.75)
+
+
+def neighbours_png(source: Source, features: Mapping[str, Tensor], queries: Sequence[int], k: int, size: int) -> bytes:
+    """One row per query and encoder: the query, then its ``k`` nearest by cosine, for visual comparison.
+
+    ``features``: encoder's name -> (N, d), in the order of ``source``.
+    """
+    rows, captions = [], []
+    for query in queries:
+        for name, y in features.items():
+            y = torch.nn.functional.normalize(y.float(), dim=1)
+            nearest = (y @ y[query]).topk(k + 1).indices
+            nearest = torch.cat((torch.tensor([query]), nearest[nearest != query][:k]))
+            rows.append(centre_batch(source, nearest, size))
+            captions.append([name, *[""] * k])
+    columns = list(torch.stack(rows).transpose(0, 1))
+    return _grid(columns, [list(c) for c in zip(*captions, strict=True)], ["query", *[""] * k], text_height=0.16)
+
+
+def _caption(pipeline: Pipeline, omega: Mapping[str, Tensor], row: int) -> str:
+    lines = []
+    for name, value in omega.items():
+        shown = value[row, : pipeline.spaces[name].inputs if value.shape[1] > 1 else 1]
+        lines.append(f"{name} " + " ".join(f"{v:.2f}".removesuffix(".00") for v in shown.tolist()))
+    return "\n".join(lines)
+
+
+def _grid(columns: Sequence[Tensor], captions: Sequence[Sequence[str]], titles: Sequence[str], text_height: float) -> bytes:
+    """columns: (rows, 3, H, W) in [0, 1] each."""
+    n, m = len(columns[0]), len(columns)
+    figure = Figure(figsize=(SIDE * m, (SIDE + text_height) * n), dpi=100, layout="constrained", facecolor="white")
+    axes = figure.subplots(n, m, squeeze=False)
+    for c, (images, texts) in enumerate(zip(columns, captions, strict=True)):
+        for r in range(n):
+            ax = axes[r][c]
+            ax.imshow(images[r].permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
+            ax.set_xticks([])
+            ax.set_yticks([])
+            ax.set_xlabel(texts[r], fontsize=4.6, family="monospace", loc="left")
+            if r == 0:
+                ax.set_title(titles[c], fontsize=8)
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()

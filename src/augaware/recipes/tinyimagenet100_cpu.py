@@ -1,0 +1,50 @@
+"""Real images on two CPU cores: a narrow network on Tiny-ImageNet at 32 px, a few minutes a run."""
+
+from __future__ import annotations
+
+from augaware.recipe import Recipe
+
+__all__ = ["tinyimagenet100_cpu"]
+
+AWARE: dict[str, tuple[str, ...]] = {
+    "vanilla": (),
+    "augself": ("augself(targets={'crop': 2, 'color_jitter': 10}, hidden=256)",),
+    "cassle": ("cassle(depth=2, scale=0.1)",),
+}
+AWARE["augself+cassle"] = (*AWARE["augself"], *AWARE["cassle"])
+
+
+def tinyimagenet100_cpu(variant: str = "vanilla", epochs: int = 3) -> Recipe:
+    """SimCLR, vanilla or aware, on 20,000 Tiny-ImageNet images at 32 px with strong colour jitter (b/c/s .8, hue .2).
+
+    Not a published setting: a scaled-down one that separates the methods on the colour of flowers. What to expect: the
+    table in RESULTS.md. ``variant``: vanilla, augself, cassle or augself+cassle. Use with ``--data TRAIN_TAR``.
+    """
+    from augaware.errors import RequestError, did_you_mean
+
+    if variant not in AWARE:
+        raise RequestError(
+            f"recipe 'tinyimagenet100_cpu': variant={variant!r} is unknown; accepted: {', '.join(AWARE)}"
+            f"{did_you_mean(variant, AWARE)}"
+        )
+    return Recipe(
+        data="tinyimagenet100/train.tar.gz",
+        host="simclr(temperature=0.2, proj_hidden_dim=256)",
+        aware=AWARE[variant],
+        encoder="tiny(widths=(32, 64, 128, 256))",
+        augment=(
+            "crop(scale=(0.2, 1.0))",
+            "flip()",
+            "color_jitter(0.8, 0.8, 0.8, 0.2)",
+            "grayscale(p=0.2)",
+            "gaussian_blur(p=0.5)",
+        ),
+        size=32,
+        epochs=epochs,
+        batch_size=128,
+        optimizer="adamw",
+        base_lr=4e-3,
+        weight_decay=1e-4,
+        warmup_epochs=0.05 * epochs,
+        clip_norm=3.0,
+    )
