@@ -62,7 +62,7 @@ def test_a_draw_is_the_hash_of_its_four_counters_and_its_lane(counters: tuple[in
 
 
 @QUICK
-@given(FOUR, st.text(max_size=8))
+@given(FOUR, st.text("abcxyz_090", max_size=8))
 def test_a_stream_absorbs_the_crc_of_its_name(counters: tuple[int, int, int, int], name: str) -> None:
     drawn = at(*counters).stream(name).uniform().item()
     assert drawn == (slow_key(*counters, zlib.crc32(name.encode()), 0) >> 40) / 2**24
@@ -233,6 +233,6 @@ def test_every_epoch_and_seed_has_its_own_order() -> None:
 
 
 def test_every_sample_comes_at_every_place() -> None:
-    places = torch.stack([epoch_order(5, 0, epoch) for epoch in range(4000)])
+    places = torch.stack([epoch_order(5, 0, epoch) for epoch in range(1000)])
     share = torch.stack([(places == sample).double().mean(0) for sample in range(5)])
-    assert float((share - 0.2).abs().max()) < 5 * math.sqrt(0.2 * 0.8 / 4000)
+    assert float((share - 0.2).abs().max()) < 5 * math.sqrt(0.2 * 0.8 / 1000)

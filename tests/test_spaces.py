@@ -77,9 +77,7 @@ def test_a_binary_space_pays_the_cross_entropy_of_its_logit() -> None:
 
 def test_a_cyclic_space_pays_the_cross_entropy_over_residues() -> None:
     turn = torch.tensor([1, 0, 1])
-    terms = [
-        math.log(sum(map(math.exp, row))) - row[k] for row, k in zip(P.tolist(), turn.tolist(), strict=True)
-    ]
+    terms = [math.log(sum(map(math.exp, row))) - row[k] for row, k in zip(P.tolist(), turn.tolist(), strict=True)]
     assert Cyclic(2).loss(P, turn).item() == pytest.approx(sum(terms) / 3, rel=1e-6)
 
 

@@ -1,7 +1,8 @@
 """augaware: augmentation-aware self-supervised visual representation learning.
 
-Every view carries the parameters omega that made it, and a method is host x awareness: any joint-embedding host with any way
-of using omega. ``augaware.pretrain``, ``augaware.resume`` and ``augaware.evaluate`` take the names of the command line.
+Every view carries the parameters omega that made it, and a method is host x awareness: any joint-embedding host with
+any way of using omega. ``augaware.pretrain``, ``augaware.resume`` and ``augaware.evaluate`` take the names of the
+command line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The commands as functions, with the same names: what the command line calls, and what a script or a notebook calls."""
+"""The commands as functions of the same names: what the command line calls, and what a script or a notebook calls."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def pretrain(
 ) -> Path:
     """Pretrain an encoder on the images of ``data`` and return the new run folder ``out``.
 
-    Starts from ``recipe`` (a name of ``augaware list recipes``) or from the defaults of :class:`augaware.recipe.Recipe`;
-    what is given here changes it, then what ``set`` names. Raises :class:`RequestError` for a wrong request, before
-    anything is written.
+    Starts from ``recipe`` (a name of ``augaware list recipes``) or from the defaults of
+    :class:`augaware.recipe.Recipe`; what is given here changes it, then what ``set`` names. Raises
+    :class:`RequestError` for a wrong request, before anything is written.
     """
     from augaware import lookup
     from augaware.pretrain import start
@@ -53,7 +53,9 @@ def pretrain(
     if recipe is not None:
         return start(lookup.build("recipes", recipe).changed(given), out).path
     if "data" not in given:
-        raise RequestError("--data is missing; name a folder of images, a tar, torchvision:NAME or shapes, or a --recipe")
+        raise RequestError(
+            "--data is missing; name a folder of images, a tar, torchvision:NAME or shapes, or a --recipe"
+        )
     return start(Recipe.from_fields(given), out).path
 
 

@@ -44,7 +44,7 @@ class Run:
     def create(cls, out: Path | str, recipe: Recipe, environment: Mapping[str, Any]) -> Run:
         """Make a new run folder, complete with its recipe, or nothing. An existing ``out`` is never touched."""
         out = Path(out)
-        check_free(out)
+        refuse_existing(out)
         try:
             out.absolute().parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
@@ -110,15 +110,6 @@ class Run:
         return file
 
 
-def check_free(out: Path) -> None:
-    """Raise :class:`RequestError` when something stands at ``out``."""
-    if out.exists() or out.is_symlink():
-        raise RequestError(
-            f"--out {str(out)!r} exists already and is not overwritten; choose another, "
-            f"or continue a stopped run with: augaware resume {out}"
-        )
-
-
 def check_device(device: str) -> None:
     """Raise :class:`RequestError` for a device that is unknown or not there."""
     if device not in DEVICES:
@@ -127,13 +118,22 @@ def check_device(device: str) -> None:
         raise RequestError("device='cuda': torch finds no CUDA device here; use --device cpu or auto")
 
 
+def refuse_existing(out: Path | str) -> None:
+    """Raise :class:`RequestError` when ``out`` exists."""
+    if Path(out).exists() or Path(out).is_symlink():
+        raise RequestError(
+            f"--out {str(out)!r} exists already and is not overwritten; choose another, "
+            f"or continue a stopped run with: augaware resume {out}"
+        )
+
+
 def plain_weights(encoder: Encoder) -> dict[str, Tensor]:
     """The backbone's own state dict: the names that its library (torchvision, timm) knows."""
     return {k: v.detach().cpu().contiguous() for k, v in encoder.backbone.state_dict().items()}
 
 
 def load_weights(encoder: Encoder, file: Path) -> None:
-    """Load a safetensors file of :meth:`Run.export` or of the encoder's library; a classifier's weights are left out."""
+    """Load a safetensors file of :meth:`Run.export` or of the encoder's library; a classifier's weights are ignored."""
     try:
         weights = load_file(file)
     except Exception as error:  # safetensors has no public error of its own for every way a file can be damaged

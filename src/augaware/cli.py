@@ -1,7 +1,11 @@
-"""The command line: thin over :mod:`augaware.api`. Exit codes: 0 done, 2 the request is wrong, 1 anything else, 130 stopped."""
+"""The command line: thin over :mod:`augaware.api`.
+
+Exit codes: 0 done, 2 the request is wrong, 1 anything else, 130 stopped by the user.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -77,10 +81,10 @@ def evaluate(
     """Put tasks to a frozen encoder."""
     from augaware import api
 
-    for result in api.evaluate(
-        encoder, task, data=data, out=out, architecture=architecture, size=size, device=device
-    ):
-        typer.echo(f"{result['task']}  {_headline(result['metrics'])}  ({result['protocol']}, {result['seconds']:.1f} s)")
+    for result in api.evaluate(encoder, task, data=data, out=out, architecture=architecture, size=size, device=device):
+        typer.echo(
+            f"{result['task']}  {_headline(result['metrics'])}  ({result['protocol']}, {result['seconds']:.1f} s)"
+        )
         if result["metrics"].get("warning"):
             typer.echo(f"WARNING: {result['metrics']['warning']}", err=True)
 
@@ -171,7 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _value_of(error: Any, given: list[str]) -> str:
     """The refused value, which typer's message leaves out."""
     options = getattr(getattr(error, "param", None), "opts", [])
-    values = [f"; it was given as {value!r}" for option, value in zip(given, given[1:], strict=False) if option in options]
+    values = [f"; it was given as {value!r}" for option, value in itertools.pairwise(given) if option in options]
     return values[-1] if values else ""
 
 

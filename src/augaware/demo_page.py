@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from augaware.report.page import Bars, Picture, Scatter, Section, Table, Text, Value, render, save
 
 Result = Mapping[str, Any]
+
+QUERIES = (3, 8, 21, 34)  # images whose neighbours are drawn
 
 COLOUR = ("object_hue", "background_hue", "background_level")
 CLASSES = ("background", "texture", "shape")
@@ -41,12 +44,12 @@ def spread(numbers: Sequence[float]) -> Value:
 def at_equal_quality(vanilla: Result, aware: Result, name: str = "object_hue", quality: str = MATCH) -> float:
     """How much more of ``name`` an aware encoder holds than vanilla did when vanilla's ``quality`` was the same.
 
-    Vanilla is read along its training, linearly between snapshots, and not beyond them. Its learning rate had not come down
-    at those moments, which the page says.
+    Vanilla is read along its training, linearly between snapshots, and not beyond them. Its learning rate had not
+    come down at those moments, which the page says.
     """
     points = sorted((value(p, quality), value(p, name)) for p in vanilla["trajectory"])
     q = min(max(value(aware, quality), points[0][0]), points[-1][0])
-    for (q_0, h_0), (q_1, h_1) in zip(points, points[1:], strict=False):
+    for (q_0, h_0), (q_1, h_1) in itertools.pairwise(points):
         if q <= q_1:
             share = (q - q_0) / (q_1 - q_0) if q_1 > q_0 else 1.0
             return value(aware, name) - (h_0 + share * (h_1 - h_0))
@@ -61,9 +64,10 @@ def table(results: Sequence[Result], baselines: Sequence[Result]) -> Table:
         group = [r for r in (*baselines, *results) if r["variant"] == name]
         rows.append([name, *(spread([value(r, c) for r in group]) for c in columns)])
     note = (
-        "Ridge probes of frozen features of whole images the encoder was not trained on: R2, or accuracy where it says acc. "
-        "Instances matched: how often the other view of an image is the nearest of 500 by the features' cosine, what SimCLR "
-        "trains for. Mean and standard deviation over seeds of the training; pixels and random are one each."
+        "Ridge probes of frozen features of whole images the encoder was not trained on: R2, or accuracy where it "
+        "says acc. Instances matched: how often the other view of an image is the nearest of 500 by the features' "
+        "cosine, what SimCLR trains for. Mean and standard deviation over seeds of the training; pixels and "
+        "random are one each."
     )
     return Table("What each encoder kept", ["encoder", *(TITLES.get(c, c) for c in columns)], rows, note, decimals=2)
 
@@ -91,14 +95,20 @@ def differences(results: Sequence[Result]) -> Table:
         "instances matched",
     ]
     note = (
-        "At equal quality: vanilla is read at the moment of its training at which it matched as many instances (or told the "
-        "background kinds as well) as the aware encoder does at its end. Its learning rate had not come down then."
+        "At equal quality: vanilla is read at the moment of its training at which it matched as many instances "
+        "(or told the background kinds as well) as the aware encoder does at its end. Its learning rate had not "
+        "come down then."
     )
     return Table("Is it only slower learning?", columns, rows, note, decimals=2)
 
 
-def page(out: Path, results: Sequence[Result], baselines: Sequence[Result], seconds: float) -> Path:
-    """Write ``out/demo.html``, print its table and return its path."""
+def page(
+    out: Path, results: Sequence[Result], baselines: Sequence[Result], encoders: Mapping[str, str], seconds: float
+) -> Path:
+    """Write ``out/demo.html``, print its tables and return its path.
+
+    ``encoders``: name -> ENCODER of those whose nearest neighbours are drawn.
+    """
     kept = table(results, baselines)
     gain = differences(results)
     for part in (kept, gain):
@@ -125,35 +135,42 @@ def page(out: Path, results: Sequence[Result], baselines: Sequence[Result], seco
     )
     seeds = sorted({r["seed"] for r in results})
     lead = (
-        "SimCLR learns to ignore what its augmentations change. AugSelf and CASSLE use the augmentation parameters so that "
-        "the encoder keeps it. Every encoder here saw the same drawn images, order and views per seed."
+        "SimCLR learns to ignore what its augmentations change. AugSelf and CASSLE use the augmentation "
+        "parameters so that the encoder keeps it. Every encoder here saw the same drawn images, order and views "
+        "per seed."
     )
     sections = [
         Section("What each encoder kept", "kept", [kept, bars]),
         Section("At equal host quality", "quality", [gain, paths]),
         Section("Views and their parameters", "views", [_views(seeds[0])]),
-        Section("Nearest neighbours", "neighbours", [_neighbours(out, seeds[0], list(by_name))]),
+        Section("Nearest neighbours", "neighbours", [_neighbours(encoders, seeds[0])]),
         Section("How to read this", "reading", [Text(READING)]),
     ]
     footer = f"Seeds {', '.join(map(str, seeds))}; {seconds:.0f} seconds in all. Data: demo.json beside this page."
     html = out / "demo.html"
-    save(render("augaware demo: what did the encoder keep?", lead, sections, "augaware demo", footer, ("pixels", "random")), html)
+    save(
+        render(
+            "augaware demo: what did the encoder keep?", lead, sections, "augaware demo", footer, ("pixels", "random")
+        ),
+        html,
+    )
     return html
 
 
 READING = (
-    "Vanilla drops the object's hue, because jitter makes it useless for telling images apart; the aware encoders keep more of it. "
-    "They also match fewer instances, and part of what they keep is bought by that: the second table takes it out by comparing "
-    "with vanilla at equal quality.\n\n"
-    "Raw pixels still give the hue to a linear probe better than any of these small encoders. Position, size, orientation and shape "
-    "are printed because they are asked for; at this size of network and length of training awareness does not separate them."
+    "Vanilla drops the object's hue, because jitter makes it useless for telling images apart; the aware encoders "
+    "keep more of it. They also match fewer instances, and part of what they keep is bought by that: the second "
+    "table takes it out by comparing with vanilla at equal quality.\n\nRaw pixels still give the hue to a linear "
+    "probe better than any of these small encoders. Position, size, orientation and shape are printed because "
+    "they are asked for; at this size of network and length of training awareness does not separate them."
 )
 
 
 def _trajectory(group: Sequence[Result]) -> list[tuple[Value, Value]]:
     steps = zip(*(r["trajectory"] for r in group), strict=True)
     return [
-        (spread([value(p, MATCH) for p in points]), spread([value(p, "object_hue") for p in points])) for points in steps
+        (spread([value(p, MATCH) for p in points]), spread([value(p, "object_hue") for p in points]))
+        for points in steps
     ]
 
 
@@ -170,29 +187,26 @@ def _views(seed: int) -> Picture:
     png = views_png(open_source("shapes(n=8)"), pipeline, torch.arange(4), seed)
     return Picture(
         "Two views of four images, with the omega that made them",
-        "Each row shows a drawn image and two augmented views of it; below each view stand its augmentation parameters.",
+        "Each row shows a drawn image and two augmented views of it; below each view stand its augmentation "
+        "parameters.",
         png,
     )
 
 
-def _neighbours(out: Path, seed: int, names: Sequence[str]) -> Picture:
+def _neighbours(encoders: Mapping[str, str], seed: int) -> Picture:
     from augaware.data.root import open_dataset
-    from augaware.demo import BASELINES, QUERIES
     from augaware.evaluate import load_encoder
     from augaware.picture import neighbours_png
     from augaware.recipes.demo import demo as recipe
     from augaware.tasks.features import extract
 
     images = open_dataset(".", "shapes")["test"]
-    features = {}
-    for name in names:
-        encoder = BASELINES.get(name) or str(out / f"{name}-seed{seed}")
-        if name != "random":
-            features[name] = extract(load_encoder(encoder, size=recipe().size, device="cpu"), images)
-    png = neighbours_png(images, features, QUERIES, k=7, size=48)
+    frozen = {name: load_encoder(encoder, size=recipe().size, device="cpu") for name, encoder in encoders.items()}
+    png = neighbours_png(images, {name: extract(f, images) for name, f in frozen.items()}, QUERIES, k=7, size=48)
     return Picture(
         "The seven nearest images by each encoder's features",
-        "Rows in groups of one query: for each encoder the query image and its seven nearest neighbours among 1,500 images.",
+        "Rows in groups of one query: for each encoder the query image and its seven nearest neighbours among "
+        "1,500 images.",
         png,
         note=f"Encoders of seed {seed}. Look at whether neighbours share the query's colours or only its pattern.",
     )

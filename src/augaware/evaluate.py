@@ -76,7 +76,9 @@ def _from_run(run: Run) -> Frozen:
     else:
         state = run.load_state()
         if state is None:
-            raise RequestError(f"run {str(run.path)!r} has no weights yet; continue it with: augaware resume {run.path}")
+            raise RequestError(
+                f"run {str(run.path)!r} has no weights yet; continue it with: augaware resume {run.path}"
+            )
         weights = {k.removeprefix("online.f."): v for k, v in state["model"].items() if k.startswith("online.f.")}
         f.load_state_dict(weights)
     return Frozen(f, run.path.name, asdict(recipe), recipe.size, recipe.mean, recipe.std)
@@ -86,7 +88,7 @@ def _from_file(path: Path, architecture: str | None) -> Frozen:
     if not path.is_file():
         raise RequestError(f"encoder {str(path)!r}: there is no such file")
     beside = path.with_name("config.json")
-    config: dict[str, Any] = {}
+    config: Any = {}
     if beside.is_file():
         try:
             config = json.loads(beside.read_text())
@@ -96,7 +98,9 @@ def _from_file(path: Path, architecture: str | None) -> Frozen:
             raise RequestError(f"{str(beside)!r} is damaged: not an object in JSON")
     spec = architecture or config.get("encoder")
     if not isinstance(spec, str):
-        raise RequestError(f"encoder {str(path)!r}: there is no config.json beside it; name it with --encoder, as resnet18")
+        raise RequestError(
+            f"encoder {str(path)!r}: there is no config.json beside it; name it with --encoder, as resnet18"
+        )
     f = build_encoder(spec)
     load_weights(f, path)
     size, mean, std = (config.get(key, getattr(DEFAULT, key)) for key in ("size", "mean", "std"))
@@ -105,8 +109,9 @@ def _from_file(path: Path, architecture: str | None) -> Frozen:
 
 def _pretrained_timm(name: str) -> Frozen:
     import timm
+    from timm.data.config import resolve_model_data_config
 
-    build_encoder(name)  # an unknown name is said first
+    f = build_encoder(name)  # an unknown name is said first
     try:
         model = timm.create_model(name.removeprefix("timm/"), pretrained=True, num_classes=0)
     except Exception as error:  # the hub's libraries raise many kinds for one cause
@@ -114,8 +119,8 @@ def _pretrained_timm(name: str) -> Frozen:
             f"encoder {name!r}: its weights cannot be fetched ({type(error).__name__}; no network?); "
             f"use random/{name} for random weights or a .safetensors file with --encoder {name}"
         ) from None
-    config = timm.data.resolve_model_data_config(model)
-    return Frozen(Encoder(model, model.num_features), name, {}, config["input_size"][1], config["mean"], config["std"])
+    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
+    return Frozen(Encoder(model, f.dim), name, {}, config["input_size"][1], config["mean"], config["std"])
 
 
 def evaluate(frozen: Frozen, specs: Sequence[str], root: Path | str, out: Path | None = None) -> list[dict[str, Any]]:

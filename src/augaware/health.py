@@ -58,11 +58,11 @@ class Panel:
         if self.source.labels is not None:
             numbers["knn"] = self._knn(network, device)
         network.train(training)
-        return Health(numbers, metrics.collapse_warning(y_1) or metrics.collapse_warning(z_1))
+        return Health(numbers, metrics.collapse_warning(z_1))
 
     def _embed(self, network: Network, device: torch.device, number: int) -> tuple[Tensor, Tensor]:
         parts = []
-        for index in self.index.split(BATCH):
+        for index in torch.split(self.index, BATCH):
             batch = self.source.batch(index).to(device)
             view = self.pipeline.view(batch.pixels, batch.sizes, batch.index, self.seed, NEVER, number)
             embedding = network([view])[0]
@@ -72,7 +72,7 @@ class Panel:
     def _knn(self, network: Network, device: torch.device) -> float:
         assert self.source.labels is not None
         parts = []
-        for index in self.index.split(BATCH):
+        for index in torch.split(self.index, BATCH):
             x = centre_batch(self.source, index, self.pipeline.size).to(device)
             view = View(self.pipeline.normalised(x), {})
             parts.append(network.f(view.image).float().cpu())

@@ -34,7 +34,7 @@ class Clock:
 
 
 class Log:
-    """metrics.jsonl and TensorBoard, continued from ``step``: what a killed run wrote after its checkpoint is dropped."""
+    """metrics.jsonl and TensorBoard, continued from ``step``: lines that a killed run wrote after it are dropped."""
 
     def __init__(self, path: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -43,7 +43,7 @@ class Log:
         kept = [line for line in self._lines() if line["step"] <= step]
         write_file(self._file, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._handle: TextIO = self._file.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(path / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(path / "tensorboard"), purge_step=step + 1)
 
     def _lines(self) -> list[dict[str, Any]]:
         found = []
@@ -59,11 +59,11 @@ class Log:
 
     def __exit__(self, *_: object) -> None:
         self._handle.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
 
     def write(self, step: int, epoch: float, numbers: dict[str, float]) -> None:
         """Append one line."""
         self._handle.write(json.dumps({"step": step, "epoch": round(epoch, 6), **numbers}) + "\n")
         self._handle.flush()
         for name, value in numbers.items():
-            self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(name, value, step)

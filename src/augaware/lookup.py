@@ -91,9 +91,9 @@ def load(room: str, name: str) -> Any:
                 f"{did_you_mean(name, accepted)}"
             )
         module = importlib.import_module(f"augaware.{room}.{name}")
-    public = getattr(module, "__all__", ())
+    public: list[str] = list(getattr(module, "__all__", ()))
     if len(public) != 1:
-        raise RequestError(f"{kind} {name!r}: its module must name exactly one plug-in in __all__, found {list(public)}")
+        raise RequestError(f"{kind} {name!r}: its module must name exactly one plug-in in __all__, found {public}")
     return getattr(module, public[0])
 
 

@@ -1,7 +1,7 @@
 """L_total = L_host + sum lambda L_aware: the only place where a host meets an awareness.
 
-    v_i = t_{omega_i}(x),   y_i = f(v_i),   z_i = g(y_i, omega_i)
-    L   = L_host(z_1, z_2) + sum lambda L_aware(y, z, omega)
+v_i = t_{omega_i}(x),   y_i = f(v_i),   z_i = g(y_i, omega_i)
+L   = L_host(z_1, z_2) + sum lambda L_aware(y, z, omega)
 """
 
 from __future__ import annotations

@@ -56,7 +56,9 @@ def _caption(pipeline: Pipeline, omega: Mapping[str, Tensor], row: int) -> str:
     return "\n".join(lines)
 
 
-def _grid(columns: Sequence[Tensor], captions: Sequence[Sequence[str]], titles: Sequence[str], text_height: float) -> bytes:
+def _grid(
+    columns: Sequence[Tensor], captions: Sequence[Sequence[str]], titles: Sequence[str], text_height: float
+) -> bytes:
     """columns: (rows, 3, H, W) in [0, 1] each."""
     n, m = len(columns[0]), len(columns)
     figure = Figure(figsize=(SIDE * m, (SIDE + text_height) * n), dpi=100, layout="constrained", facecolor="white")
@@ -71,5 +73,5 @@ def _grid(columns: Sequence[Tensor], captions: Sequence[Sequence[str]], titles: 
             if r == 0:
                 ax.set_title(titles[c], fontsize=8)
     file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
+    FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
     return file.getvalue()

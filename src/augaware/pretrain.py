@@ -2,8 +2,8 @@
 
 views with omega -> objective -> backward -> optimiser -> EMA target
 
-Order, draws and dropout are functions of (seed, epoch, index, view) and of the step, so a run that was killed continues from
-its last checkpoint as if nothing had happened: on a CPU the final weights are the same bit for bit.
+Order, draws and dropout are functions of (seed, epoch, index, view) and of the step, so a run that was killed
+continues from its last checkpoint as if nothing had happened: on a CPU the final weights are the same bit for bit.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from augaware.augment.pipeline import Pipeline
-from augaware.checkpoint import Run, check_device, check_free, environment
-from augaware.data.base import ImageBatch, Source
+from augaware.checkpoint import Run, check_device, environment, refuse_existing
+from augaware.data.base import ImageBatch
 from augaware.data.loader import Loader, open_source
 from augaware.errors import RequestError
 from augaware.health import Panel
@@ -32,12 +32,12 @@ from augaware.recipe import Recipe
 from augaware.views import View
 
 VIEWS = 2
-DECODED_SIDE = 3  # sources larger than 3 x size are shrunk as they are read: crops of a fifth of the area stay above size
+DECODED_SIDE = 3  # images are shrunk to 3 x size as they are read: a crop of a fifth of the area stays above size
 
 
 def start(recipe: Recipe, out: Path | str) -> Run:
     """Pretrain a new run in the folder ``out``, which must not exist. Raises :class:`RequestError` before making it."""
-    check_free(Path(out))  # before the images are read
+    refuse_existing(out)  # before the images are read
     with Display("reading images", total=1) as display:
         trainer = Trainer(recipe, display)
     run = Run.create(out, recipe, environment())
@@ -69,18 +69,15 @@ class Trainer:
         if not any(p.requires_grad for p in objective.online.f.parameters()):
             raise RequestError(f"encoder {recipe.encoder!r} has nothing to train")
         self.source = open_source(recipe.data, DECODED_SIDE * recipe.size, int(recipe.memory_gib * 2**30))
-        for image in self.source.skipped[:20]:
-            display.line(f"skipped unreadable image {image.name}: {image.reason}")
-        if self.source.skipped:
-            display.line(f"skipped {len(self.source.skipped)} unreadable images, {len(self.source)} are left")
+        self._told = 0  # how many of the source's skipped images the log names
         self.steps_per_epoch = len(self.source) // recipe.batch_size
         if self.steps_per_epoch == 0:
             raise RequestError(
-                f"batch_size={recipe.batch_size} is larger than the data: {recipe.data!r} has {len(self.source)} images; "
-                f"use --batch-size {max(2, len(self.source))} or less"
+                f"batch_size={recipe.batch_size} is larger than the data: "
+                f"{recipe.data!r} has {len(self.source)} images; use --batch-size {max(2, len(self.source))} or less"
             )
         self.total_steps = recipe.epochs * self.steps_per_epoch
-        objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        objective.to(memory_format=torch.channels_last)
         optimizer = _optimizer(objective, recipe)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
         self.panel = Panel(self.source, self.pipeline, recipe.health_images, recipe.seed)
@@ -96,26 +93,29 @@ class Trainer:
             while step < self.total_steps:
                 epoch, first = divmod(step, self.steps_per_epoch)
                 order = epoch_order(len(self.source), recipe.seed, epoch)
-                batches = order.split(recipe.batch_size)[first : self.steps_per_epoch]
+                batches = torch.split(order, recipe.batch_size)[first : self.steps_per_epoch]
                 loader = Loader(self.source, batches)
-                clock = Clock()
+                clock, parts = Clock(), dict[str, Tensor]()
                 for batch in loader:
-                    parts, seconds = self._step(step, epoch, batch)
+                    if len(batch) > 1:  # fewer are left only where images of a large source cannot be read
+                        parts, seconds = self._step(step, epoch, batch)
+                        clock.add(len(batch), seconds)
                     step += 1
-                    clock.add(len(batch), seconds)
                     ended = step % self.steps_per_epoch == 0
                     if step % recipe.log_steps == 0 or ended:
                         numbers = {k: v.item() for k, v in parts.items()} | clock.rates(loader.waited)
                         log.write(step, step / self.steps_per_epoch, numbers)
                         display.update(step, _shown(step / self.steps_per_epoch, numbers))
                     if step in kept:
-                        run.export(self._network.f, f"snapshots/step-{step:06d}.safetensors")  # type: ignore[arg-type]
+                        run.export(self._network.f, f"snapshots/step-{step:06d}.safetensors")
+                    if ended:
+                        self._tell_skipped(display)
                     if ended and recipe.health_images:
                         self._look(step, display, log)
                     if ended or time.monotonic() - saved >= recipe.checkpoint_seconds:
                         self._save(run, step)
                         saved = time.monotonic()
-            run.export(self._network.f)  # type: ignore[arg-type]
+            run.export(self._network.f)
             display.line(f"done: {self.total_steps} steps in {run.path}")
 
     def _step(self, step: int, epoch: int, batch: ImageBatch) -> tuple[dict[str, Tensor], float]:
@@ -144,7 +144,9 @@ class Trainer:
     def _look(self, step: int, display: Display, log: Log) -> None:
         health = self.panel.look(self._network, self.fabric.device)
         log.write(step, step / self.steps_per_epoch, {f"health/{k}": v for k, v in health.numbers.items()})
-        display.line(f"epoch {step // self.steps_per_epoch}: " + "  ".join(f"{k} {v:.3f}" for k, v in health.numbers.items()))
+        display.line(
+            f"epoch {step // self.steps_per_epoch}: " + "  ".join(f"{k} {v:.3f}" for k, v in health.numbers.items())
+        )
         if health.warning:
             display.line(f"WARNING: {health.warning}")
 
@@ -152,9 +154,20 @@ class Trainer:
         recipe = self.recipe
         display.line(
             f"{'resuming at step ' + str(step) if step else 'pretraining'}: {recipe.encoder} with {recipe.host}, "
-            f"aware {', '.join(recipe.aware) or 'vanilla'}; {len(self.source)} images of {recipe.data!r} at {recipe.size} px; "
-            f"{recipe.epochs} epochs of {self.steps_per_epoch} steps; {self.fabric.device}, {_precision(recipe)}"
+            f"aware {', '.join(recipe.aware) or 'vanilla'}; "
+            f"{len(self.source)} images of {recipe.data!r} at {recipe.size} px; {recipe.epochs} epochs of "
+            f"{self.steps_per_epoch} steps; {self.fabric.device}, {_precision(recipe)}"
         )
+        self._tell_skipped(display)
+
+    def _tell_skipped(self, display: Display) -> None:
+        """Name the images found unreadable since the last call, twenty at most, and say how many there are."""
+        skipped = tuple(self.source.skipped)
+        for image in skipped[self._told :][:20]:
+            display.line(f"skipped unreadable image {image.name}: {image.reason}")
+        if len(skipped) > self._told:
+            display.line(f"skipped {len(skipped)} unreadable images so far")
+        self._told = len(skipped)
 
     @property
     def _objective(self) -> Objective:

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 class Display:
     """Reports a job of ``total`` steps. Used as a context manager.
 
-    On a terminal :meth:`update` moves a bar; elsewhere it prints a plain line at most every ``every`` seconds. :meth:`line`
-    always prints. All lines also go to ``log`` when one is given.
+    On a terminal :meth:`update` moves a bar; elsewhere it prints a plain line at most every ``every`` seconds.
+    :meth:`line` always prints. All lines also go to ``log`` when one is given.
     """
 
     def __init__(self, title: str, total: int, log: Path | None = None, every: float = 5.0, start: int = 0) -> None:
@@ -33,7 +33,12 @@ class Display:
             self._log = self._log_path.open("a", encoding="utf-8")
         if self._console.is_terminal:
             columns = (TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-            times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[numbers]}"))
+            times = (
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[numbers]}"),
+            )
             self._bar = Progress(*columns, *times, console=self._console)
             self._task = self._bar.add_task(self.title, total=self.total, completed=self.start, numbers="")
             self._bar.start()

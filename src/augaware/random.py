@@ -3,7 +3,7 @@
 Nothing here has state. A draw never depends on the worker, the rank, the place in the batch or on earlier draws, so a
 resumed run, a run on more processes and a single view drawn again all see the same numbers.
 
-The hash is the finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014; Stafford's "mix 13"), applied once per counter.
+The hash is the finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014; Stafford's "mix 13"), once per counter.
 torch has no unsigned 64-bit product, so the words are int64 and wrap around, and the right shift masks the copied sign.
 """
 
@@ -48,8 +48,8 @@ def _absorb(key: Tensor, counter: Tensor | int) -> Tensor:
 class Draws:
     """Uniform numbers for the views of a batch, one row per sample.
 
-    ``key`` holds one int64 word per sample, (B,). :meth:`stream` gives independent numbers per purpose, so that adding an
-    augmentation to a pipeline does not change what the others draw.
+    ``key`` holds one int64 word per sample, (B,). :meth:`stream` gives independent numbers per purpose, so that
+    adding an augmentation to a pipeline does not change what the others draw.
     """
 
     key: Tensor

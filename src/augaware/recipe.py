@@ -28,8 +28,8 @@ DEFAULT_AUGMENT = (
 class Recipe:
     """One pretraining run. Plug-ins are specs: calls written as text, ``"simclr(temperature=0.2)"``.
 
-    The defaults are the shared setting of AugSelf and CASSLE on STL10 (SGD, lr 0.03 per 256 images, weight decay 5e-4, cosine);
-    the learning rate there falls once per epoch, here at every step.
+    The defaults are the shared setting of AugSelf and CASSLE on STL10 (SGD, lr 0.03 per 256 images, weight decay
+    5e-4, cosine); the learning rate there falls once per epoch, here at every step.
     """
 
     data: str  # SRC: a folder, a tar, torchvision:NAME, shapes
@@ -77,7 +77,9 @@ class Recipe:
             raise RequestError(f"warmup_epochs={self.warmup_epochs:g} is longer than the run, epochs={self.epochs}")
         for name in ("mean", "std"):
             if len(getattr(self, name)) != 3 or (name == "std" and min(self.std) <= 0):
-                raise RequestError(f"{name}={getattr(self, name)!r} must be three numbers, one per channel; std above 0")
+                raise RequestError(
+                    f"{name}={getattr(self, name)!r} must be three numbers, one per channel; std above 0"
+                )
         for name, accepted in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS), ("device", DEVICES)):
             if getattr(self, name) not in accepted:
                 value = getattr(self, name)
@@ -96,7 +98,8 @@ class Recipe:
     def from_fields(cls, values: Mapping[str, Any]) -> Recipe:
         """A recipe of the given fields, defaults for the others."""
         check_fields(values)
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        fields_: dict[str, Any] = dict(values)
+        return cls(**fields_)
 
     def changed(self, values: Mapping[str, Any]) -> Recipe:
         """The recipe with some fields changed."""
@@ -115,7 +118,7 @@ def check_fields(values: Mapping[str, Any]) -> None:
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """``["base_lr=0.1", "host=simclr(temperature=0.1)"]`` as fields; values are literals, or text where they are not."""
+    """``["base_lr=0.1", "host=simclr()"]`` as fields; values are literals, or text where they are not."""
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")

@@ -4,14 +4,14 @@ A horizontal flip mirrors the image, and with it the place where the crop was ta
 differently, and both ways are here and nowhere else:
 
 * CASSLE conditions each view on its own omega: x_c is mirrored where **this** view is flipped (:func:`condition`).
-* AugSelf predicts the difference of the ordered pair 1 -> 2 as seen in the **first** view: both centres are mirrored where
+* AugSelf predicts the difference of the ordered pair 1 -> 2 as seen in the **first** view: both centres are mirrored
+where
   view 1 is flipped (:func:`difference`). So x_diff(2->1) = -x_diff(1->2) only where both views agree on the flip.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,15 +21,15 @@ from augaware.spaces import Space
 X_CENTRE = 1  # column of crop's omega (y_c, x_c, h, w)
 
 
-@dataclass(frozen=True)
 class View:
     """A batch of images and the parameters that made it.
 
     ``image`` (B, C, H, W) float; ``omega`` name -> (B, columns) float, units as documented by each augmentation.
+    No dataclass: Fabric rounds the tensors inside one to bfloat16 on their way into a network, omega too.
     """
 
-    image: Tensor
-    omega: dict[str, Tensor]
+    def __init__(self, image: Tensor, omega: dict[str, Tensor]) -> None:
+        self.image, self.omega = image, omega
 
     def __len__(self) -> int:
         return len(self.image)

@@ -1,0 +1,1 @@
+"""Analyses: what an encoder knows. None yet."""

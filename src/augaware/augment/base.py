@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -75,9 +76,9 @@ def check_probability(name: str, p: float) -> None:
 
 
 def check_range(name: str, key: str, value: tuple[float, float], lowest: float, highest: float) -> None:
-    """Raise :class:`RequestError` unless ``value`` is (low, high) with lowest <= low <= high <= highest."""
+    """Raise :class:`RequestError` unless ``value`` is (low, high) within [lowest, highest]."""
     numbers = isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, (int, float)) for v in value)
-    if not numbers or not lowest <= value[0] <= value[1] <= highest:
+    if not numbers or not lowest <= value[0] <= value[1] <= highest or math.isinf(value[1]):
         raise RequestError(
             f"augmentation {name!r}: {key}={value!r} is not a range; "
             f"give (low, high) with {lowest:g} <= low <= high <= {highest:g}"

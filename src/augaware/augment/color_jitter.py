@@ -20,15 +20,16 @@ LUMA = (0.2989, 0.587, 0.114)
 
 
 class ColorJitter(Augmentation):
-    """Brightness, contrast, saturation, hue in random order with probability p; omega 4 numbers, about [-0.5, 0.5] each.
+    """Brightness, contrast, saturation, hue in random order with probability p; omega 4 numbers in about [-.5, .5].
 
-    Factors are U(max(0, 1 - s), 1 + s) for a strength s, hue is U(-hue, hue) turns. omega^aug = (factor - 1) / (width of the
-    factor's range) and hue / (width of its range), zeros when not applied (AugSelf's code; the paper's [0, 1] form differs by
-    a constant). A fifth column numbers the order of the four operations: replay needs it, no awareness sees it.
+    Factors are U(max(0, 1 - s), 1 + s) for a strength s, hue is U(-hue, hue) turns. omega^aug = (factor - 1) / (width
+    of the factor's range) and hue / (width of its range), zeros when not applied (AugSelf's code; the paper's [0, 1]
+    form differs by a constant). A fifth column numbers the order of the four operations: replay needs it, no awareness
+    sees it.
 
-    ``form``: ``"hsv"`` multiplies the S of HSV, as the authors' pipelines do; ``"torchvision"`` blends with gray. Hue turns
-    the H of HSV in both; brightness and contrast are the same in both. Paper's code: one order per batch; here: per sample,
-    so that a view depends on its own sample only.
+    ``form``: ``"hsv"`` multiplies the S of HSV, as the authors' pipelines do; ``"torchvision"`` blends with gray. Hue
+    turns the H of HSV in both; brightness and contrast are the same in both. Paper's code: one order per batch; here:
+    per sample, so that a view depends on its own sample only.
 
     Also measures ``color_diff`` (CASSLE): the mean of each channel before minus after, 3 numbers, 0 when not applied.
     """
@@ -54,7 +55,7 @@ class ColorJitter(Augmentation):
             ("saturation", saturation, math.inf),
             ("hue", hue, 0.5),
         ):
-            if not isinstance(value, (int, float)) or not 0 <= value <= most:
+            if not isinstance(value, (int, float)) or not 0 <= value <= most or math.isinf(value):
                 raise RequestError(f"augmentation 'color_jitter': {key}={value!r} must be a number from 0 to {most:g}")
         if form not in ("hsv", "torchvision"):
             raise RequestError(f"augmentation 'color_jitter': form={form!r} is unknown; accepted: 'hsv', 'torchvision'")

@@ -21,8 +21,8 @@ ATTEMPTS = 10
 class Crop(Augmentation):
     """Random resized crop, antialiased: area fraction ~ U(scale), log aspect ~ U(log ratio); omega (y_c, x_c, h, w).
 
-    The boxes follow the law of torchvision's RandomResizedCrop: whole pixels, ten attempts, then the largest central box
-    of an allowed aspect. x_c is that of the image as it lies in the source; how a flip mirrors it is in
+    The boxes follow the law of torchvision's RandomResizedCrop: whole pixels, ten attempts, then the largest central
+    box of an allowed aspect. x_c is that of the image as it lies in the source; how a flip mirrors it is in
     :mod:`augaware.views`. Identity: the whole image, (0.5, 0.5, 1, 1).
     """
 

@@ -28,7 +28,9 @@ class GaussianBlur(Augmentation):
         check_probability("gaussian_blur", p)
         check_range("gaussian_blur", "sigma", sigma, 1e-3, 1e3)
         if kernel is not None and (not isinstance(kernel, int) or kernel < 1 or kernel % 2 == 0):
-            raise RequestError(f"augmentation 'gaussian_blur': kernel={kernel!r} must be an odd number of pixels, or None")
+            raise RequestError(
+                f"augmentation 'gaussian_blur': kernel={kernel!r} must be an odd number of pixels, or None"
+            )
         self.p, self.sigma = p, tuple(sigma)
         self.kernel = kernel or max(5, 2 * int(size / 20) + 1)
 

@@ -21,8 +21,8 @@ CHUNK = 32  # images resampled at once: bounds the memory of large sources
 class Pipeline:
     """v = t_omega(x): augmentations in order, then normalisation.
 
-    A crop comes first, or every view is the whole image resized. ``mean`` and ``std`` are per channel, of [0, 1] pixels;
-    they are the last step, so that colour operations act on [0, 1].
+    A crop comes first, or every view is the whole image resized. ``mean`` and ``std`` are per channel, of [0, 1]
+    pixels; they are the last step, so that colour operations act on [0, 1].
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class Pipeline:
     def apply(self, pixels: Tensor, sizes: Tensor, omega: Mapping[str, Tensor]) -> View:
         """The view that ``omega`` makes of uint8 or [0, 1] float ``pixels`` (B, 3, H, W), padded beyond ``sizes``.
 
-        The view's omega is the one given and what the augmentations measured. A stored omega gives the same pixels again.
+        The view's omega is the one given and what the augmentations measured. A stored omega gives the same pixels
+        again.
         """
         recorded = dict(omega)
         x = self._resampled(pixels, sizes, omega.get("crop"))
@@ -79,7 +80,7 @@ class Pipeline:
         if omega is None:
             omega = torch.tensor([crop.identity], device=pixels.device).expand(len(pixels), -1)
         parts = []
-        for p, s, w in zip(pixels.split(CHUNK), sizes.split(CHUNK), omega.split(CHUNK), strict=True):
+        for p, s, w in zip(*(torch.split(t, CHUNK) for t in (pixels, sizes, omega)), strict=True):
             height, width = (int(n) for n in s.amax(dim=0))
             p = p[:, :, :height, :width]
             parts.append(crop.apply(p.float() / 255 if p.dtype == torch.uint8 else p, w, s))

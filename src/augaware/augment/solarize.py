@@ -15,8 +15,8 @@ __all__ = ["Solarize"]
 class Solarize(Augmentation):
     """Keep values below a threshold ~ U(threshold), turn the others into 1 - value; omega the threshold in [0, 1].
 
-    A threshold of 1 is recorded as "not applied" and leaves the image untouched (the formula alone would still turn an exact
-    1 into 0).
+    A threshold of 1 is recorded as "not applied" and leaves the image untouched (the formula alone would still turn an
+    exact 1 into 0).
     """
 
     space = Interval(1)

@@ -1,5 +1,5 @@
-"""AugSelf (Lee, Lee, Lee, Lee, Shin: Improving Transferability of Representations via Augmentation-Aware Self-Supervision,
-NeurIPS 2021).
+"""AugSelf (Lee, Lee, Lee, Lee, Shin: Improving Transferability of Representations via Augmentation-Aware
+Self-Supervision, NeurIPS 2021).
 
     L = L_SSL + sum_{aug in A} lambda_aug L_aug( phi^aug([y_1, y_2]), omega_diff^aug ),    y_i = f(v_i)
 
@@ -25,8 +25,9 @@ __all__ = ["AugSelf"]
 class AugSelf(Awareness):
     """Predict the difference of two views' augmentation parameters from their features.
 
-    ``targets`` maps an augmentation to its weight lambda (the paper's lambda = 1 is crop 1 and color_jitter 1 on STL10; ImageNet100
-    uses 0.5 each), or lists augmentations for weight 1. ``hidden`` is the width of phi's two hidden layers.
+    ``targets`` maps an augmentation to its weight lambda (the paper's lambda = 1 is crop 1 and color_jitter 1 on
+    STL10; ImageNet100 uses 0.5 each), or lists augmentations for weight 1. ``hidden`` is the width of phi's two
+    hidden layers.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class AugSelf(Awareness):
             raise RequestError(
                 f"awareness 'augself': targets is empty; name augmentations, accepted: {', '.join(setting.spaces)}"
             )
-        if not isinstance(hidden, int) or hidden < 1:
+        if type(hidden) is not int or hidden < 1:
             raise RequestError(f"awareness 'augself': hidden={hidden!r} must be a whole number, at least 1")
         self.spaces = setting.spaces
         self.lam = {name: float(weights[name]) for name in setting.check("augself", "targets", weights)}

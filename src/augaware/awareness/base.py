@@ -24,7 +24,8 @@ class Setting:
 
     def check(self, awareness: str, argument: str, names: Iterable[str]) -> tuple[str, ...]:
         """The names, sorted. Raises :class:`RequestError` for one that the pipeline does not record."""
-        if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in (names := tuple(names))):
+        names = tuple(names) if isinstance(names, Iterable) else (names,)
+        if not all(isinstance(name, str) for name in names):
             raise RequestError(f"awareness {awareness!r}: {argument}={names!r} must be names, such as ['crop', 'flip']")
         chosen = sorted(set(names))
         for name in chosen:
@@ -38,7 +39,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Embedding:
-    """What the network made of one view: its ``omega``, features y = f(v) (B, D) and embedding z = g(y, omega) (B, d)."""
+    """What the network made of one view: ``omega``, features y = f(v) (B, D) and embedding z = g(y, omega) (B, d)."""
 
     omega: Omega
     y: Tensor

@@ -1,10 +1,10 @@
-"""CASSLE (Przewiezlikowski, Pyla, Zielinski, Twardowski, Tabor, Smieja: Augmentation-aware self-supervised learning with
-conditioned projector, Knowledge-Based Systems 2024).
+"""CASSLE (Przewiezlikowski, Pyla, Zielinski, Twardowski, Tabor, Smieja: Augmentation-aware self-supervised learning
+with conditioned projector, Knowledge-Based Systems 2024).
 
     z = g([y, gamma(omega)]),    y = f(v)
 
-The projector is told the parameters of its view, so that the backbone need not forget what they changed. gamma is thrown
-away with the projector after pretraining; the backbone never sees omega.
+The projector is told the parameters of its view, so that the backbone need not forget what they changed. gamma is
+thrown away with the projector after pretraining; the backbone never sees omega.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Cassle(Awareness):
     """Tell the projector the absolute augmentation parameters of its view: z = g([y, gamma(omega)]).
 
     ``condition`` names what gamma reads; None is all that the pipeline records. (The authors' README: all but flip, 13
-    numbers; their best recorded runs: all, 14.) gamma is ``depth`` linear layers of ``width`` with BN after each, the last
-    too (6 x 64 in the paper). ``scale`` is the initial weight of gamma's last BN; 1 in the paper, less makes a short
-    training start closer to vanilla.
+    numbers; their best recorded runs: all, 14.) gamma is ``depth`` linear layers of ``width`` with BN after each, the
+    last too (6 x 64 in the paper). ``scale`` is the initial weight of gamma's last BN; 1 in the paper, less makes a
+    short training start closer to vanilla.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Cassle(Awareness):
         if isinstance(condition, str):
             condition = (condition,)
         for key, value in (("depth", depth), ("width", width)):
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise RequestError(f"awareness 'cassle': {key}={value!r} must be a whole number, at least 1")
         if not isinstance(scale, (int, float)):
             raise RequestError(f"awareness 'cassle': scale={scale!r} must be a number")

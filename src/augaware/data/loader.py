@@ -27,8 +27,9 @@ class Loader:
     """Iterates over the batches of ``source`` at ``batches`` (index tensors), in order, prepared ahead by threads.
 
     At most ``max(prefetch, workers)`` batches are in preparation or ready at a time. An error in a thread is raised
-    to the consumer; when it stops early the threads end with the iterator. A batch none of whose images could be read
-    is left out. ``waited`` is how many seconds the consumer has waited for batches so far.
+    to the consumer; when it stops early the threads end with the iterator. A batch of which
+    nothing could be read comes out empty, so that batches can be counted. ``waited`` is how many seconds the consumer
+    has waited for batches so far.
     """
 
     def __init__(self, source: Source, batches: Iterable[Tensor], workers: int = 1, prefetch: int = 2) -> None:
@@ -47,18 +48,17 @@ class Loader:
             for index in self.batches:
                 pending.append(pool.submit(self.source.batch, index))
                 if len(pending) == self.ahead:
-                    yield from self._next(pending)
+                    yield self._next(pending)
             while pending:
-                yield from self._next(pending)
+                yield self._next(pending)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _next(self, pending: deque[Future[ImageBatch]]) -> Iterator[ImageBatch]:
+    def _next(self, pending: deque[Future[ImageBatch]]) -> ImageBatch:
         start = time.perf_counter()
         batch = pending.popleft().result()
         self.waited += time.perf_counter() - start
-        if len(batch):
-            yield batch
+        return batch
 
 
 def open_source(

@@ -132,7 +132,7 @@ def _draw(f: Mapping[str, Tensor], phases: Tensor, saturation: Tensor, size: int
     light *= inside
 
     ground = _by_class(f["background"], _BACKGROUNDS, shape, across, down, *phases[:, :, None, None].unbind(1))
-    ground.mul_(0.22).add_(1).mul_(1 - inside)
+    ground.mul_(0.5).add_(1).mul_(1 - inside)
 
     colour = _rgb(f["object_hue"], saturation[:, 0], torch.tensor(0.98)) * 255
     behind = _rgb(f["background_hue"], saturation[:, 1], f["background_level"][:, None]) * 255

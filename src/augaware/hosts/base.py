@@ -24,5 +24,6 @@ class Host(nn.Module, ABC):
     def loss(self, online: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
         """L_host, a scalar: pure, of one embedding (B, d) per view.
 
-        ``online`` are z_i = g(f(v_i)); ``target`` those of the EMA target, without gradient, empty when ``momentum`` is None.
+        ``online`` are z_i = g(f(v_i)); ``target`` those of the EMA target, without gradient, empty when ``momentum``
+        is None.
         """

@@ -1,4 +1,5 @@
-"""SimCLR (Chen, Kornblith, Norouzi, Hinton: A Simple Framework for Contrastive Learning of Visual Representations, 2020).
+"""SimCLR (Chen, Kornblith, Norouzi, Hinton: A Simple Framework for Contrastive Learning of Visual Representations,
+2020).
 
 z_i = g(f(v_i));  L = NT-Xent over the 2N views of a batch (equation 1 of the paper, :func:`augaware.losses.nt_xent`).
 """

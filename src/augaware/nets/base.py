@@ -92,7 +92,7 @@ def remove_classifier(model: nn.Module, name: str) -> None:
     """Replace the last linear layer of a torchvision classifier by the identity, so that it returns its features."""
     for attribute in ("fc", "head", "heads", "classifier"):
         head = getattr(model, attribute, None)
-        if isinstance(head, nn.Linear) or attribute == "heads" and head is not None:
+        if isinstance(head, nn.Linear) or (attribute == "heads" and head is not None):
             setattr(model, attribute, nn.Identity())
             return
         if isinstance(head, nn.Sequential) and isinstance(head[-1], nn.Linear):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ def mlp(dims: Sequence[int], last: str = "linear") -> nn.Sequential:
     U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (AugSelf and CASSLE code, spec of both papers' heads).
     """
     layers: list[nn.Module] = []
-    for i, (d_in, d_out) in enumerate(zip(dims[:-1], dims[1:], strict=True)):
+    for i, (d_in, d_out) in enumerate(itertools.pairwise(dims)):
         final = i == len(dims) - 2
         linear = nn.Linear(d_in, d_out, bias=final and last == "linear")
         bound = 1 / math.sqrt(d_in)

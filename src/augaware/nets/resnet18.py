@@ -13,7 +13,8 @@ def resnet18(stem: str = "imagenet") -> Encoder:
     """ResNet-18, D = 512, initialised as in AugSelf and CASSLE; stem 'imagenet' or 'cifar' (3x3, stride 1, no pooling).
 
     torchvision's network with zero-initialised residual branches and the classifier taken off; convolutions are
-    re-initialised with PyTorch's own default (Kaiming uniform, a = sqrt 5) instead of torchvision's (both papers' code).
+    re-initialised with PyTorch's own default (Kaiming uniform, a = sqrt 5) instead of torchvision's (both papers'
+    code).
     """
     from torchvision.models.resnet import BasicBlock, ResNet
 

@@ -19,7 +19,10 @@ def tiny(widths: tuple[int, ...] = (32, 64, 128)) -> Encoder:
     if not isinstance(widths, (tuple, list)) or not widths or not all(isinstance(w, int) and w > 0 for w in widths):
         raise RequestError(f"encoder 'tiny': widths={widths!r} must be a list of channel counts, such as (32, 64, 128)")
     stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
-    blocks = [Block(c_in, c_out, 1 if i == 0 else 2) for i, (c_in, c_out) in enumerate(zip(widths[:1] + widths[:-1], widths, strict=True))]
+    blocks = [
+        Block(c_in, c_out, 1 if i == 0 else 2)
+        for i, (c_in, c_out) in enumerate(zip(widths[:1] + widths[:-1], widths, strict=True))
+    ]
     return Encoder(nn.Sequential(stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten()), dim=widths[-1])
 
 

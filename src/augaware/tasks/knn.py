@@ -33,7 +33,7 @@ class KNN(Task):
         self.temperature = temperature
 
     def __call__(self, encoder: FrozenEncoder, splits: Mapping[str, Source]) -> dict[str, object]:
-        """The metrics of the class docstring. Raises :class:`RequestError` without labels or with k above the memory."""
+        """The metrics of the class docstring. Raises :class:`RequestError` if labels miss or k exceeds the memory."""
         memory = labelled(encoder, pick(splits, "train"))
         if "val" in splits:
             memory = memory + labelled(encoder, splits["val"])

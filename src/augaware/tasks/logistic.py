@@ -6,33 +6,32 @@ The loss is summed, not averaged; w has no 1/2; the bias is regularised (AugSelf
 problem is convex and has one optimum, so how it is found is ours to choose.
 
 Paper: w swept upwards by L-BFGS, warm-started. Authors' code: the same in float32, which stalls before the optimum at
-small w. Here: float64, from the largest w down, each solved until an iteration gains less than 1e-6 of the objective.
-On feature-like data that ends within 4e-5 of the optimum (relative; 4e-6 nats per sample) and turns at most 0.5 % of
-the predictions. Three steps make it quick, and none changes the optimum:
+small w. Here: float64, from the largest w down, each solved until a step gains less than 3e-7 of the objective. On real
+features that ends within 5e-5 nats per sample of the optimum; validation accuracy moves by at most two images in five
+hundred at any w. Three steps make it quick, and none changes the optimum:
 
 * the constant 1 joins x as one more feature, and x turns to the principal axes of the training set: ||.||^2 does not
   see a rotation. Axes without data leave;
-* on axis j the Hessian is about H0 = p(1 - p) s_j + 2w, with p = 1/c and s_j the sum of squares: in u = sqrt(H0) theta
-  it is near 1;
+* on axis j the Hessian is about H0 = p(1 - p) s_j + 2w, with p = 1/c and s_j the sum of squares: L-BFGS starts from it;
 * theta is smooth in log w, so the next start continues the line through the last two optima.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
 from augaware.tasks.features import Labelled
 
 STRENGTHS: tuple[float, ...] = tuple(float(w) for w in np.logspace(-6, 5, 45))
-_RELATIVE_GAIN = 1e-6
+_RELATIVE_GAIN = 3e-7
+_MEMORY = 10
 
 Score = Callable[[Tensor, Tensor], float]
 
@@ -71,22 +70,28 @@ class Logistic:
         return float(value), (self.Z.T @ P).sub_(self.ZY).add_(theta, alpha=2 * w)
 
     def minimise(self, theta: Tensor, w: float) -> Tensor:
-        """The optimum for ``w``, starting from ``theta`` (r, c)."""
+        """The optimum for ``w``, starting from ``theta`` (r, c): L-BFGS (Nocedal and Wright, algorithm 7.4).
+
+        The objective is strictly convex, so every step has positive curvature and halving it is line search enough.
+        """
         p = 1 / theta.shape[1]
-        scale = (p * (1 - p) * self.s + 2 * w).rsqrt()  # theta = scale * u
-        unit, _ = self.loss(theta, w)
-
-        def scaled(u: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            value, gradient = self.loss(unflatten(u), w)
-            return value / unit, (gradient * scale / unit).flatten().cpu().numpy()
-
-        def unflatten(u: NDArray[np.float64]) -> Tensor:
-            moved: Tensor = torch.from_numpy(u).to(theta.device).view_as(theta) * scale
-            return moved
-
-        stop = {"ftol": _RELATIVE_GAIN, "gtol": 0.0, "maxiter": 5000, "maxfun": 10000}
-        start = (theta / scale).flatten().cpu().numpy()
-        return unflatten(minimize(scaled, start, jac=True, method="L-BFGS-B", options=stop).x)
+        H0 = p * (1 - p) * self.s + 2 * w
+        steps: deque[tuple[Tensor, Tensor]] = deque(maxlen=_MEMORY)
+        value, gradient = self.loss(theta, w)
+        while True:
+            direction = -quasi_newton(gradient, H0, steps)
+            slope, t = float((gradient * direction).sum()), 1.0
+            after, new = self.loss(theta + t * direction, w)
+            while after > value + 1e-4 * t * slope and t > 1e-9:
+                t /= 2
+                after, new = self.loss(theta + t * direction, w)
+            if after >= value:
+                return theta  # nothing left but rounding
+            theta = theta + t * direction
+            if value - after <= _RELATIVE_GAIN * value:
+                return theta
+            steps.append((t * direction, new - gradient))
+            value, gradient = after, new
 
     def path(self, strengths: tuple[float, ...] = STRENGTHS) -> Iterator[tuple[float, Tensor]]:
         """(w, weights) for each w from the largest down; ``strengths`` ascend, evenly spaced in the logarithm."""
@@ -99,6 +104,21 @@ class Logistic:
         """The optimal weights for one ``w``, starting from ``weights``, for instance those of another training set."""
         optimum: Tensor = self.V @ self.minimise(self.V.T @ weights, w)
         return optimum
+
+
+def quasi_newton(gradient: Tensor, H0: Tensor, steps: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """H^-1 gradient, H being the diagonal ``H0`` corrected by the last ``steps`` (s, the change of gradient y)."""
+    q, alphas = gradient.clone(), []
+    for s, y in reversed(steps):
+        alphas.append((s * q).sum() / (s * y).sum())
+        q -= alphas[-1] * y
+    q /= H0
+    if steps:
+        s, y = steps[-1]
+        q *= (s * y).sum() / (y * y / H0).sum()  # the scale that the last step saw
+    for (s, y), alpha in zip(steps, reversed(alphas), strict=True):
+        q += (alpha - (y * q).sum() / (s * y).sum()) * s
+    return q
 
 
 @dataclass(frozen=True)
@@ -119,7 +139,7 @@ def select(
     score: Score,
     strengths: tuple[float, ...] = STRENGTHS,
 ) -> Selected:
-    """Fit train for every w, take the smallest of the best validation score, refit on train + val, score test once."""
+    """Fit train for every w, take the smallest w of the best val score, refit on train + val, score test once."""
     best, w, weights = -1.0, strengths[0], torch.empty(0)
     for candidate, fitted in Logistic(train.features, train.labels, classes).path(strengths):
         reached = score(predict(val.features, fitted), val.labels)

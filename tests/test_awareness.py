@@ -1,0 +1,432 @@
+"""AugSelf and CASSLE against slow transcriptions of their formulas, and laws of every host x awareness by name."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augaware import lookup
+from augaware.augment.pipeline import Pipeline
+from augaware.awareness.base import Awareness, Setting
+from augaware.errors import RequestError
+from augaware.nets.base import Encoder, build_encoder
+from augaware.objective import Objective
+from augaware.recipe import DEFAULT_AUGMENT
+from augaware.spaces import Space
+from augaware.views import View, difference
+
+SIZE, BATCH, DIM = 16, 12, 16
+EMA = "augaware_test_hosts.ema(momentum=0.9)"
+HOSTS = [*lookup.names("hosts"), EMA]
+AWARENESS = lookup.names("awareness")
+EVERYTHING = tuple(lookup.names("augment"))
+
+
+def pipeline(*specs: str) -> Pipeline:
+    """The pipeline of ``specs``, crop first; all augmentations that exist when none is named."""
+    chosen = specs or ("crop(scale=(0.2, 1.0))", *sorted(set(EVERYTHING) - {"crop"}))
+    return Pipeline.from_specs(chosen, SIZE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+def views(of: Pipeline, epoch: int = 0) -> list[View]:
+    """Two views of the same random images."""
+    pixels = torch.randint(0, 256, (BATCH, 3, 24, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
+    sizes = torch.tensor([[24, 20]]).expand(BATCH, 2)
+    return [of.view(pixels, sizes, torch.arange(BATCH), 0, epoch, number) for number in range(2)]
+
+
+def encoder() -> Encoder:
+    return build_encoder("tiny(widths=(8, 16))")
+
+
+def objective(host: str, aware: list[str], spaces: object, seed: int = 0) -> Objective:
+    torch.manual_seed(seed)
+    return Objective.from_specs(encoder(), host, aware, spaces)  # type: ignore[arg-type]
+
+
+def layers(module: nn.Module) -> list[tuple[type, object]]:
+    """Kind and shape of each layer of an MLP."""
+    assert isinstance(module, nn.Sequential)
+    return [
+        (type(m), (m.in_features, m.out_features, m.bias is not None) if isinstance(m, nn.Linear) else None)
+        for m in module
+    ]
+
+
+# --- AugSelf
+# -------------------------------------------------------------------------------------------------------------
+
+
+def slow_difference(name: str, w_1: dict[str, Tensor], w_2: dict[str, Tensor], row: int) -> list[float]:
+    """omega_diff of AugSelf for 1 -> 2, one image, as in the fact sheet's table."""
+    a, b = w_1[name][row].tolist(), w_2[name][row].tolist()
+    if name == "flip":
+        return [1.0 if a[0] == b[0] else 0.0]
+    if name == "crop":
+        sign = -1.0 if w_1["flip"][row, 0] == 1 else 1.0
+        return [a[0] - b[0], sign * (a[1] - b[1]), a[2] - b[2], a[3] - b[3]]
+    return [p - q for p, q in zip(a, b, strict=True)][:4]
+
+
+def slow_augself(
+    phi: dict[str, nn.Module], y_1: Tensor, y_2: Tensor, w_1: dict[str, Tensor], w_2: dict[str, Tensor]
+) -> dict[str, float]:
+    """L_aug per augmentation: a mean over the 2B ordered pairs, in Python's floats. Heads see both orders as one batch."""
+    pairs = [torch.cat((y_1[i], y_2[i])) for i in range(BATCH)] + [torch.cat((y_2[i], y_1[i])) for i in range(BATCH)]
+    found = {}
+    for name, head in phi.items():
+        predictions = head(torch.stack(pairs)).double().tolist()
+        differences = [slow_difference(name, w_1, w_2, i) for i in range(BATCH)]
+        differences += [slow_difference(name, w_2, w_1, i) for i in range(BATCH)]
+        terms = []
+        for p, d in zip(predictions, differences, strict=True):
+            for p_k, d_k in zip(p, d, strict=True):
+                if name == "flip":
+                    q = 1 / (1 + math.exp(-p_k))
+                    terms.append(-(d_k * math.log(q) + (1 - d_k) * math.log(1 - q)))
+                else:
+                    terms.append((math.tanh(p_k) - d_k) ** 2)
+        found[name] = sum(terms) / len(terms)
+    return found
+
+
+@pytest.mark.parametrize("host", ["simclr", EMA])
+def test_augself_is_the_published_sum(host: str) -> None:
+    of = pipeline("crop", "flip", "color_jitter(0.4, 0.4, 0.4, 0.1)", "gaussian_blur", "solarize")
+    weights = {"crop": 0.5, "color_jitter": 2.0, "flip": 1.0, "gaussian_blur": 0.25, "solarize": 3}
+    whole = objective(host, [f"augself(targets={weights}, hidden=32)"], of.spaces)
+    seen = views(of)
+    parts = whole(seen)
+    with torch.no_grad():
+        online = whole.online(seen)
+        y_2 = online[1].y if whole.target is None else whole.target(seen)[1].y
+        phi = dict(whole.awareness["augself"].phi.items())
+        expected = slow_augself(phi, online[0].y, y_2, seen[0].omega, seen[1].omega)
+    assert set(parts) == {"loss", "loss/host", *(f"loss/augself/{name}" for name in weights)}
+    for name in weights:
+        assert parts[f"loss/augself/{name}"].item() == pytest.approx(expected[name], rel=1e-4, abs=1e-6)
+    total = parts["loss/host"].item() + sum(weights[name] * expected[name] for name in weights)
+    assert parts["loss"].item() == pytest.approx(total, rel=1e-4)
+
+
+def test_augself_predicts_a_rotation_difference_as_a_class_mod_4() -> None:
+    of = pipeline("crop", "rotate90")
+    whole = objective("simclr", ["augself('rotate90')"], of.spaces)
+    seen = views(of)
+    parts = whole(seen)
+    online = whole.online(seen)
+    pairs = torch.cat((torch.cat((online[0].y, online[1].y), 1), torch.cat((online[1].y, online[0].y), 1)))
+    logits = whole.awareness["augself"].phi["rotate90"](pairs).double()
+    k_1, k_2 = (view.omega["rotate90"][:, 0].long().tolist() for view in seen)
+    classes = [(a - b + 4) % 4 for a, b in zip(k_1, k_2, strict=True)]
+    classes += [(b - a + 4) % 4 for a, b in zip(k_1, k_2, strict=True)]
+    assert len(set(classes)) > 2
+    slow = -sum(math.log(math.exp(r[c]) / sum(map(math.exp, r))) for r, c in zip(logits.tolist(), classes, strict=True))
+    assert parts["loss/augself/rotate90"].item() == pytest.approx(slow / (2 * BATCH), rel=1e-4)
+
+
+def test_the_augself_head_is_2d_512_512_k_without_biases_in_hidden_layers() -> None:
+    spaces = pipeline().spaces
+    phi = lookup.build("awareness", f"augself({list(spaces)})", Setting(512, spaces)).phi
+    assert set(phi) == set(spaces)
+    for name, head in phi.items():
+        assert layers(head) == [
+            (nn.Linear, (1024, 512, False)),
+            (nn.BatchNorm1d, None),
+            (nn.ReLU, None),
+            (nn.Linear, (512, 512, False)),
+            (nn.BatchNorm1d, None),
+            (nn.ReLU, None),
+            (nn.Linear, (512, spaces[name].outputs, True)),
+        ]
+    outputs = {
+        "crop": 4,
+        "color_jitter": 4,
+        "color_diff": 3,
+        "flip": 1,
+        "gaussian_blur": 1,
+        "rotate90": 4,
+        "solarize": 1,
+    }
+    assert outputs.items() <= {name: spaces[name].outputs for name in spaces}.items()
+
+
+@pytest.mark.parametrize("name", sorted(pipeline().spaces))
+def test_any_recorded_parameter_can_be_a_target_and_a_condition(name: str) -> None:
+    of = pipeline()
+    whole = objective("simclr", [f"augself({name!r}, hidden=8)", f"cassle([{name!r}], depth=1, width=4)"], of.spaces)
+    parts = whole(views(of))
+    assert parts["loss"].isfinite()
+    parts[f"loss/augself/{name}"].backward()
+    assert whole.awareness["augself"].phi[name][0].weight.grad.abs().sum() > 0
+
+
+def test_a_list_of_targets_is_weight_one_for_each_and_the_papers_pair_is_the_default() -> None:
+    setting = Setting(8, pipeline().spaces)
+    assert lookup.build("awareness", "augself", setting).lam == {"color_jitter": 1.0, "crop": 1.0}
+    assert lookup.build("awareness", "augself(['flip', 'crop'])", setting).lam == {"crop": 1.0, "flip": 1.0}
+    assert lookup.build("awareness", "augself('flip')", setting).lam == {"flip": 1.0}
+    assert lookup.build("awareness", "augself({'flip': 0.5, 'crop': 0})", setting).lam == {"crop": 0.0, "flip": 0.5}
+
+
+def test_with_an_ema_host_the_second_feature_is_the_targets_and_carries_no_gradient() -> None:
+    of = pipeline()
+    whole = objective(EMA, ["augself(hidden=8)"], of.spaces)
+    assert whole.target is not None
+    with torch.no_grad():
+        for parameter in whole.target.f.parameters():
+            parameter.mul_(1.5)  # so that the target's y differs from the online one
+    seen = views(of)
+    online, target = whole.online(seen), whole.target(seen)
+    loss = whole.awareness["augself"].losses(online, target)["crop"][1]
+    y_1, y_2 = online[0].y, target[1].y
+    pairs = torch.cat((torch.cat((y_1, y_2), 1), torch.cat((y_2, y_1), 1)))
+    spaces = whole.awareness["augself"].spaces
+    d = torch.cat([difference(a.omega, b.omega, spaces, "crop") for a, b in (seen, seen[::-1])])
+    expected = F.mse_loss(torch.tanh(whole.awareness["augself"].phi["crop"](pairs)), d)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    slope_1, slope_2 = torch.autograd.grad(loss, (online[0].y, online[1].y), allow_unused=True)
+    assert slope_1 is not None
+    assert slope_1.abs().sum() > 0
+    assert slope_2 is None
+    assert not y_2.requires_grad or y_2.grad_fn is None
+
+
+def test_weight_zero_is_the_host_alone() -> None:
+    of = pipeline()
+    plain = objective("simclr", [], of.spaces)
+    zero = objective("simclr", ["augself({'crop': 0, 'flip': 0.0})"], of.spaces)
+    zero.online.load_state_dict(plain.online.state_dict())
+    seen = views(of)
+    one, two = plain(seen)["loss"], zero(seen)["loss"]
+    assert torch.equal(one, two)
+    one.backward()
+    two.backward()
+    for a, b in zip(plain.online.parameters(), zero.online.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad)
+
+
+# --- CASSLE
+# --------------------------------------------------------------------------------------------------------------
+
+
+def slow_condition(w: dict[str, Tensor], names: list[str], spaces: dict[str, Space]) -> Tensor:
+    """The numbers CASSLE tells the projector, image by image, in alphabetical order of the names."""
+    rows = []
+    for i in range(BATCH):
+        row: list[float] = []
+        for name in sorted(names):
+            value = w[name][i].tolist()
+            if name == "crop":
+                y_c, x_c, h, width = value
+                row += [y_c, 1 - x_c if w["flip"][i, 0] == 1 else x_c, h, width]
+            elif name == "rotate90":
+                row += [1.0 if k == value[0] else 0.0 for k in range(4)]
+            else:
+                row += value[: spaces[name].inputs]
+        rows.append(row)
+    return torch.tensor(rows)
+
+
+@pytest.mark.parametrize("chosen", [None, ["crop", "flip"], ["color_diff", "color_jitter", "rotate90"]])
+def test_cassle_projects_the_features_next_to_gamma_of_omega(chosen: list[str] | None) -> None:
+    of = pipeline()
+    whole = objective("simclr", [f"cassle(condition={chosen}, depth=3, width=8)"], of.spaces)
+    seen = views(of)
+    z = [embedding.z for embedding in whole.online(seen)]
+    g, gamma = whole.online.g.g, whole.online.g.gamma
+    names = list(of.spaces) if chosen is None else chosen
+    omega = torch.cat([slow_condition(view.omega, names, dict(of.spaces)) for view in seen])
+    y = whole.online.f(torch.cat([view.image for view in seen]))
+    expected = g(torch.cat((y, gamma(omega)), dim=1))
+    assert torch.allclose(torch.cat(z), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("depth", "width"), [(1, 4), (2, 16), (6, 64)])
+def test_gamma_is_depth_linears_of_width_each_with_bn_the_last_too(depth: int, width: int) -> None:
+    of = pipeline("crop", "flip")
+    cassle = lookup.build("awareness", f"cassle(depth={depth}, width={width})", Setting(DIM, of.spaces))
+    asked: list[int] = []
+
+    def make(d_in: int) -> nn.Module:
+        asked.append(d_in)
+        return nn.Linear(d_in, 3)
+
+    made = cassle.projector(make, DIM)
+    assert asked == [DIM + width]
+    expected: list[tuple[type, object]] = []
+    for i in range(depth):
+        expected += [(nn.Linear, (5 if i == 0 else width, width, False)), (nn.BatchNorm1d, None), (nn.ReLU, None)]
+    assert layers(made.gamma) == expected[:-1]
+
+
+def test_gamma_reads_13_numbers_of_the_readmes_set_and_14_of_all() -> None:
+    spaces = pipeline("crop", "flip", "color_jitter", "grayscale", "gaussian_blur").spaces
+    for condition, width in (
+        (["gaussian_blur", "color_jitter", "color_diff", "crop", "grayscale"], 13),
+        (None, 14),
+        (list(spaces), 14),
+        (["flip"], 1),
+    ):
+        cassle = lookup.build("awareness", f"cassle(condition={condition})", Setting(DIM, spaces))
+        assert cassle.projector(lambda d_in: nn.Linear(d_in, 3), DIM).gamma[0].in_features == width
+
+
+def test_with_gamma_zeroed_cassle_is_the_plain_projector_on_y_and_zeros() -> None:
+    of = pipeline()
+    whole = objective("simclr", ["cassle(scale=0, width=8)"], of.spaces)
+    seen = views(of)
+    y = whole.online.f(torch.cat([view.image for view in seen]))
+    expected = whole.online.g.g(torch.cat((y, torch.zeros(2 * BATCH, 8)), dim=1))
+    assert torch.equal(torch.cat([e.z for e in whole.online(seen)]), expected)
+
+
+def test_scale_is_the_weight_that_gammas_last_bn_starts_with() -> None:
+    spaces = pipeline().spaces
+    for spec, scale in (("cassle", 1.0), ("cassle(scale=0.25)", 0.25)):
+        gamma = lookup.build("awareness", spec, Setting(DIM, spaces)).projector(lambda d: nn.Linear(d, 3), DIM).gamma
+        assert torch.equal(gamma[-1].weight, torch.full((64,), scale))
+        assert torch.equal(gamma[1].weight, torch.ones(64))
+
+
+def test_the_crop_that_reaches_gamma_is_mirrored_by_the_views_own_flip() -> None:
+    of = pipeline("crop", "flip")
+    g = lookup.build("awareness", "cassle(['crop'])", Setting(DIM, of.spaces)).projector(lambda d: nn.Linear(d, 3), DIM)
+    told: list[Tensor] = []
+    g.gamma.register_forward_pre_hook(lambda module, inputs: told.append(inputs[0]))
+    crop = torch.tensor([[0.5, 0.375, 0.5, 0.5]]).repeat(2, 1)  # the fact sheet's worked value
+    g(torch.randn(2, DIM), {"crop": crop, "flip": torch.tensor([[0.0], [1.0]])})
+    assert torch.equal(told[0], torch.tensor([[0.5, 0.375, 0.5, 0.5], [0.5, 0.625, 0.5, 0.5]]))
+
+
+def test_the_target_of_an_ema_host_conditions_each_view_on_its_own_omega() -> None:
+    of = pipeline()
+    whole = objective(EMA, ["cassle(width=8, depth=2)"], of.spaces)
+    assert whole.target is not None
+    seen = views(of)
+    swapped = [View(seen[0].image, seen[1].omega), View(seen[1].image, seen[0].omega)]
+    one, two = whole.target(seen), whole.target(swapped)
+    assert torch.equal(one[0].y, two[0].y)
+    assert not torch.allclose(one[0].z, two[0].z)
+
+
+# --- together, and laws
+# ----------------------------------------------------------------------------------------------------
+
+
+def test_augself_and_cassle_add_up() -> None:
+    of = pipeline()
+    both = objective("simclr", ["augself({'crop': 0.5, 'flip': 2})", "cassle()"], of.spaces)
+    parts = both(views(of))
+    expected = parts["loss/host"] + 0.5 * parts["loss/augself/crop"] + 2 * parts["loss/augself/flip"]
+    assert parts["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
+    assert both.online.g.gamma is not None
+
+
+class Owner(Awareness):
+    """A second awareness with a projector of its own."""
+
+    def projector(self, make: object, dim: int) -> nn.Module:
+        raise AssertionError("never built")
+
+
+def test_two_owners_of_the_projector_are_refused_by_name() -> None:
+    of = pipeline()
+    cassle = lookup.build("awareness", "cassle", Setting(DIM, of.spaces))
+    with pytest.raises(RequestError, match="'cassle' and 'test_awareness' both make their own projector"):
+        Objective(encoder(), lookup.build("hosts", "simclr", DIM), [cassle, Owner()])
+
+
+def test_an_awareness_named_twice_is_refused() -> None:
+    with pytest.raises(RequestError, match="'augself' stands twice"):
+        objective("simclr", ["augself()", "augself('flip')"], pipeline().spaces)
+
+
+@pytest.mark.parametrize("aware", [[], *[[name] for name in AWARENESS], AWARENESS], ids=str)
+@pytest.mark.parametrize("host", HOSTS)
+def test_every_host_trains_with_every_awareness(host: str, aware: list[str]) -> None:
+    """Three steps: finite, the gradient reaches encoder, projector and all parts, and every trained weight moves."""
+    of = pipeline()
+    whole = objective(host, aware, of.spaces)
+    start = {name: p.detach().clone() for name, p in whole.named_parameters() if p.requires_grad}
+    assert any(name.startswith("online.f.") for name in start)
+    if "augself" in aware:
+        assert any(name.startswith("awareness.augself.phi.crop.") for name in start)
+    if "cassle" in aware:
+        assert any(name.startswith("online.g.gamma.") for name in start)
+    optimizer = torch.optim.SGD([p for p in whole.parameters() if p.requires_grad], 0.1)
+    reached: set[str] = set()
+    for step in range(3):
+        parts = whole(views(of, epoch=step))
+        assert all(value.isfinite() and value.shape == () for value in parts.values())
+        optimizer.zero_grad()
+        parts["loss"].backward()
+        for name, p in whole.named_parameters():
+            assert p.grad is None or p.grad.isfinite().all(), name
+            if p.grad is not None and p.grad.abs().sum() > 0:
+                reached.add(name)
+        optimizer.step()
+        whole.after_step()
+    assert reached == set(start)
+    assert not any(name.startswith("target.") for name in reached)
+    now = dict(whole.named_parameters())
+    assert all(not torch.equal(start[name], now[name]) for name in start)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_vanilla_is_no_awareness_at_all(host: str) -> None:
+    of = pipeline()
+    none, vanilla = objective(host, [], of.spaces), objective(host, ["vanilla()"], of.spaces)
+    assert set(none.state_dict()) == set(vanilla.state_dict())
+    assert all(torch.equal(value, vanilla.state_dict()[name]) for name, value in none.state_dict().items())
+    one, two = none(views(of)), vanilla(views(of))
+    assert one.keys() == two.keys() == {"loss", "loss/host"}
+    assert torch.equal(one["loss"], two["loss"])
+
+
+# Where the argument is not a set of names, so that nothing is wrong with a number, a text or None there.
+VALUES = ("text", -1, 1.5, None, [], {}, [1], True, {"crop": "x"}, ["no_such_augmentation"])
+
+
+@pytest.mark.parametrize("name", AWARENESS)
+def test_a_wrong_argument_of_an_awareness_is_refused_never_a_crash(name: str) -> None:
+    spaces = pipeline(*DEFAULT_AUGMENT).spaces
+    accepted = lookup.summary("awareness", name)["spec"]
+    arguments = [part.split("=")[0].strip("( )") for part in accepted.removeprefix(name).split(", ") if "=" in part]
+    refused = 0
+    for argument in arguments:
+        for value in VALUES:
+            try:
+                lookup.build("awareness", f"{name}({argument}={value!r})", Setting(DIM, spaces))
+            except RequestError as error:
+                refused += 1
+                assert "\n" not in str(error)
+                assert name in str(error)
+    assert refused >= 3 * len(arguments)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("augself(['rotate90'])", ["'rotate90'", "not in the pipeline", "crop, flip"]),
+        ("augself(['flop'])", ["'flop'", "not in the pipeline", "did you mean 'flip'"]),
+        ("augself({'crop': -1})", ["'crop'", "-1"]),
+        ("augself([])", ["targets is empty"]),
+        ("augself('crop', hidden=0)", ["hidden=0"]),
+        ("augself(target='crop')", ["'target'", "did you mean 'targets'"]),
+        ("cassle(['solarize'])", ["'solarize'", "not in the pipeline", "crop, flip"]),
+        ("cassle([])", ["condition is empty", "vanilla"]),
+        ("cassle(depth=0)", ["depth=0"]),
+        ("cassle(width='wide')", ["width='wide'"]),
+        ("vanilla(3)", ["vanilla(3)", "accepted: none"]),
+        ("casle", ["did you mean 'cassle'"]),
+    ],
+)
+def test_a_wrong_awareness_is_refused_with_what_the_pipeline_records(spec: str, words: list[str]) -> None:
+    with pytest.raises(RequestError) as refused:
+        lookup.build("awareness", spec, Setting(DIM, pipeline("crop", "flip").spaces))
+    assert all(word in str(refused.value) for word in words), str(refused.value)
