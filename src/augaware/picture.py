@@ -13,8 +13,9 @@ from torch import Tensor
 from augaware.augment.pipeline import Pipeline
 from augaware.data.base import Source
 from augaware.data.centre import centre_batch
+from augaware.spaces import Interval
 
-SIDE = 1.35  # inches per picture
+SIDE = 1.9  # inches per picture
 GOOD = "#2a7a2a"
 
 
@@ -28,7 +29,7 @@ def views_png(source: Source, pipeline: Pipeline, index: Tensor, seed: int, view
         columns.append(pipeline.displayed(view))
         captions.append([_caption(pipeline, view.omega, row) for row in range(len(index))])
     titles = ["image", *(f"view {number + 1}" for number in range(views))]
-    return _grid(columns, captions, titles, text_height=0.75)
+    return _grid(columns, captions, titles, text_height=0.55)
 
 
 def neighbours_png(source: Source, features: Mapping[str, Tensor], queries: Sequence[int], k: int, size: int) -> bytes:
@@ -49,10 +50,14 @@ def neighbours_png(source: Source, features: Mapping[str, Tensor], queries: Sequ
 
 
 def _caption(pipeline: Pipeline, omega: Mapping[str, Tensor], row: int) -> str:
+    """One line per augmentation; "off" where it was not applied."""
+    off = {a.name: torch.tensor(a.identity) for a in pipeline.augmentations}
     lines = []
     for name, value in omega.items():
-        shown = value[row, : pipeline.spaces[name].inputs if value.shape[1] > 1 else 1]
-        lines.append(f"{name} " + " ".join(f"{v:.2f}".removesuffix(".00") for v in shown.tolist()))
+        space = pipeline.spaces[name]
+        numbers = [f"{v:.2f}" for v in value[row, : space.d].tolist()] if isinstance(space, Interval) else []
+        applied = name not in off or bool((value[row] != off[name]).any())
+        lines.append(" ".join([name, *(numbers or [f"{value[row, 0]:g}"])]) if applied else f"{name} off")
     return "\n".join(lines)
 
 
@@ -61,7 +66,7 @@ def _grid(
 ) -> bytes:
     """columns: (rows, 3, H, W) in [0, 1] each."""
     n, m = len(columns[0]), len(columns)
-    figure = Figure(figsize=(SIDE * m, (SIDE + text_height) * n), dpi=100, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(SIDE * m, (SIDE + text_height) * n), dpi=120, layout="constrained", facecolor="white")
     axes = figure.subplots(n, m, squeeze=False)
     for c, (images, texts) in enumerate(zip(columns, captions, strict=True)):
         for r in range(n):
@@ -69,7 +74,7 @@ def _grid(
             ax.imshow(images[r].permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
             ax.set_xticks([])
             ax.set_yticks([])
-            ax.set_xlabel(texts[r], fontsize=4.6, family="monospace", loc="left")
+            ax.set_xlabel(texts[r], fontsize=5.4, family="monospace", loc="left")
             if r == 0:
                 ax.set_title(titles[c], fontsize=8)
     file = io.BytesIO()

@@ -1,0 +1,382 @@
+"""A run that is killed and resumed is the run that was never stopped: the same weights bit for bit, the same metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from augaware import checkpoint
+from augaware.checkpoint import Run
+from augaware.errors import RequestError
+from augaware.health import Panel
+from augaware.log import Log
+from augaware.pretrain import Trainer, resume, start
+from augaware.recipe import Recipe
+
+CLOCK = ("images_per_second", "data_wait", "views_share")
+NEVER = 1e6  # seconds: checkpoints at the ends of epochs only
+
+
+class Killed(BaseException):
+    """What stands for a kill within one process: nothing in the library catches it."""
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Every file below ``folder`` -> digest of its bytes."""
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def numbers(run: Path) -> list[dict[str, float]]:
+    """The lines of metrics.jsonl without what the clock says."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in CLOCK} for line in lines]
+
+
+def assert_same_run(run: Path, whole: Path) -> None:
+    for name in ("export/encoder.safetensors", "export/config.json", "recipe.json"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    assert numbers(run) == numbers(whole)
+    snapshots = sorted(file.name for file in (whole / "snapshots").iterdir())
+    assert snapshots == sorted(file.name for file in (run / "snapshots").iterdir())
+    for name in snapshots:
+        assert (run / "snapshots" / name).read_bytes() == (whole / "snapshots" / name).read_bytes(), name
+    one, two = Run.open(run).load_state(), Run.open(whole).load_state()
+    assert one is not None
+    assert two is not None
+    assert one["step"] == two["step"] == 12
+    assert one["model"].keys() == two["model"].keys()
+    assert all(torch.equal(value, two["model"][key]) for key, value in one["model"].items())
+
+
+@pytest.fixture(scope="module")
+def recipe(small: Recipe) -> Recipe:
+    """Twelve steps with everything that has a state: momentum, an EMA target, gamma, BN statistics, snapshots."""
+    return small.changed(
+        {
+            "host": "augaware_test_hosts.ema(momentum=0.9)",
+            "aware": ("augself(hidden=16)", "cassle(depth=2, width=8)"),
+            "log_steps": 2,
+            "health_images": 16,
+            "snapshots": 4,
+            "checkpoint_seconds": NEVER,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return start(recipe, tmp_path_factory.mktemp("whole") / "run").path
+
+
+def fails_at(call: int, original: Callable[..., Any], before: Callable[..., None] | None = None) -> Callable[..., Any]:
+    """``original``, but the ``call``-th time (from 1) ``before`` runs instead and the process is "killed"."""
+    calls = 0
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            if before is not None:
+                before(*args, **kwargs)
+            raise Killed
+        return original(*args, **kwargs)
+
+    return wrapped
+
+
+def in_step(call: int) -> Callable[[pytest.MonkeyPatch], None]:
+    return lambda patch: patch.setattr(Trainer, "_step", fails_at(call, Trainer._step))
+
+
+def in_log_line(call: int) -> Callable[[pytest.MonkeyPatch], None]:
+    def half(log: Log, step: int, epoch: float, found: dict[str, float]) -> None:
+        log._handle.write(json.dumps({"step": step, "epoch": epoch, **found})[:25])
+        log._handle.flush()
+
+    return lambda patch: patch.setattr(Log, "write", fails_at(call, Log.write, half))
+
+
+def in_checkpoint_write(call: int) -> Callable[[pytest.MonkeyPatch], None]:
+    def half(state: object, file: Path) -> None:
+        file.write_bytes(b"PK half a checkpoint")
+
+    return lambda patch: patch.setattr(torch, "save", fails_at(call, torch.save, half))
+
+
+def before_checkpoint_replaces(call: int) -> Callable[[pytest.MonkeyPatch], None]:
+    def patched(patch: pytest.MonkeyPatch) -> None:
+        original, seen = checkpoint.replace_file, [0]
+
+        def replace(draft: Path, file: Path) -> None:
+            seen[0] += file.name == "last.pt"
+            if file.name == "last.pt" and seen[0] == call:
+                raise Killed
+            original(draft, file)
+
+        patch.setattr(checkpoint, "replace_file", replace)
+
+    return patched
+
+
+def in_export_of(name: str, folder: str) -> Callable[[pytest.MonkeyPatch], None]:
+    def patched(patch: pytest.MonkeyPatch) -> None:
+        original = checkpoint.write_file
+
+        def write(file: Path, content: bytes) -> None:
+            if file.name == name and file.parent.name == folder:
+                file.with_name(f".{name}.draft").write_bytes(content[: len(content) // 2])
+                raise Killed
+            original(file, content)
+
+        patch.setattr(checkpoint, "write_file", write)
+
+    return patched
+
+
+chosen = random.Random(20)  # noqa: S311 - the places, not a secret
+MOMENTS = {
+    "in the first step": (NEVER, in_step(1)),
+    "before the first checkpoint": (NEVER, in_step(3)),
+    **{f"in step {n}, checkpoints per epoch": (NEVER, in_step(n)) for n in sorted(chosen.sample(range(5, 13), 2))},
+    **{f"in step {n}, a checkpoint per step": (0.0, in_step(n)) for n in sorted(chosen.sample(range(2, 13), 2))},
+    "between metrics and checkpoint": (
+        NEVER,
+        lambda patch: patch.setattr(Trainer, "_save", fails_at(2, Trainer._save)),
+    ),
+    "in a look at the health": (NEVER, lambda patch: patch.setattr(Panel, "look", fails_at(2, Panel.look))),
+    "in the middle of a metrics line": (NEVER, in_log_line(5)),
+    "in the first metrics line": (NEVER, in_log_line(1)),
+    "while the first checkpoint is written": (NEVER, in_checkpoint_write(1)),
+    "while a later checkpoint is written": (0.0, in_checkpoint_write(7)),
+    "before a checkpoint replaces the old one": (NEVER, before_checkpoint_replaces(2)),
+    "in a snapshot": (NEVER, in_export_of("step-000006.safetensors", "snapshots")),
+    "before the export": (NEVER, in_export_of("config.json", "export")),
+    "between the two files of the export": (NEVER, in_export_of("encoder.safetensors", "export")),
+}
+
+
+def kill(patch: Callable[[pytest.MonkeyPatch], None], work: Callable[[], object]) -> None:
+    """Run ``work`` until the patched place kills it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        patch(monkeypatch)
+        with pytest.raises(Killed):
+            work()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_run_killed(moment: str, recipe: Recipe, whole: Path, tmp_path: Path) -> None:
+    """... at ``moment`` and resumed is the uninterrupted run."""
+    seconds, patch = MOMENTS[moment]
+    run = tmp_path / "run"
+    kill(patch, lambda: start(recipe.changed({"checkpoint_seconds": seconds}), run))
+    assert not (run / "export" / "encoder.safetensors").exists()
+    resume(run)
+    (run / "recipe.json").write_text(recipe.to_json())  # which differs in checkpoint_seconds only
+    assert_same_run(run, whole)
+
+
+def test_a_run_killed_again_while_it_resumes_is_still_the_uninterrupted_run(
+    recipe: Recipe, whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    kill(in_step(6), lambda: start(recipe, run))
+    kill(in_log_line(1), lambda: resume(run))
+    kill(in_step(3), lambda: resume(run))
+    kill(in_checkpoint_write(1), lambda: resume(run))
+    resume(run)
+    assert_same_run(run, whole)
+
+
+def test_adamw_with_warm_up_and_clipping_resumes_exactly_too(small: Recipe, tmp_path: Path) -> None:
+    recipe = small.changed(
+        {"optimizer": "adamw", "base_lr": 0.05, "warmup_epochs": 1.5, "clip_norm": 0.5, "checkpoint_seconds": 0.0}
+    )
+    whole = start(recipe, tmp_path / "whole").path
+    kill(in_step(7), lambda: start(recipe, tmp_path / "run"))
+    resume(tmp_path / "run")
+    assert hashes(tmp_path / "run" / "export") == hashes(whole / "export")
+    assert numbers(tmp_path / "run") == numbers(whole)
+
+
+def test_a_run_on_files_resumes_exactly_too(image_folder: Path, small: Recipe, tmp_path: Path) -> None:
+    recipe = small.changed({"data": str(image_folder), "batch_size": 8, "checkpoint_seconds": 0.0})
+    whole = start(recipe, tmp_path / "whole").path
+    kill(in_step(5), lambda: start(recipe, tmp_path / "run"))
+    resume(tmp_path / "run")
+    assert hashes(tmp_path / "run" / "export") == hashes(whole / "export")
+
+
+def test_a_finished_run_is_left_as_it_is(whole: Path) -> None:
+    before = hashes(whole)
+    resume(whole)
+    assert hashes(whole) == before
+
+
+def test_an_existing_folder_is_never_touched(small: Recipe, whole: Path, tmp_path: Path) -> None:
+    before = hashes(whole)
+    with pytest.raises(RequestError, match="exists already and is not overwritten.*augaware resume"):
+        start(small, whole)
+    assert hashes(whole) == before
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "empty", "link"):
+        with pytest.raises(RequestError, match="exists already"):
+            start(small, tmp_path / name)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["empty", "file", "link"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("change", ["one image more", "one image less", "other bytes"])
+def test_changed_data_is_refused_and_the_run_left_as_it_is(
+    change: str, image_folder: Path, small: Recipe, tmp_path: Path
+) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(image_folder, data)
+    recipe = small.changed({"data": str(data), "batch_size": 8, "checkpoint_seconds": 0.0})
+    kill(in_step(4), lambda: start(recipe, run))
+    image = data / "disc" / "00.png"
+    if change == "one image more":
+        shutil.copy(image, data / "disc" / "99.png")
+    elif change == "one image less":
+        image.unlink()
+    else:
+        shutil.copy(data / "square" / "11.png", image)
+    before = hashes(run)
+    with pytest.raises(RequestError, match="has changed since"):
+        resume(run)
+    assert hashes(run) == before
+
+
+def test_a_torn_metrics_line_and_lines_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
+    lines = [json.dumps({"step": step, "loss": step / 7}) for step in (2, 4, 6, 8)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 10, "lo']))
+    with Log(tmp_path, 6) as log:
+        log.write(8, 1.0, {"loss": 0.5})
+    found = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert found[:3] == [json.loads(line) for line in lines[:3]]
+    assert found[3:] == [{"step": 8, "epoch": 1.0, "loss": 0.5}]
+
+
+# --- kill -9 ---------------------------------------------------------------------------------------------------------------
+
+# Imports once, then forks a process per run, so that twenty runs do not import torch twenty times.
+SERVER = """
+import json, os, sys
+import torch
+torch.set_num_threads(1)
+import augaware.pretrain, torch.utils.tensorboard
+from augaware.cli import main
+for line in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.dup2(2, 1)
+        os._exit(main(json.loads(line)))
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+class Server:
+    """Starts command lines of augaware in processes of their own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def start(self, arguments: list[str]) -> int:
+        """Start one; its process id."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(arguments) + "\n")
+        self.process.stdin.flush()
+        return self._number()
+
+    def ended(self) -> int:
+        """Wait for it; its exit code."""
+        return self._number()
+
+    def _number(self) -> int:
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with subprocess.Popen([sys.executable, "-c", SERVER], stdin=-1, stdout=-1, text=True) as process:
+        yield Server(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+LONG = [
+    *("pretrain", "--data", "shapes(n=128)", "--encoder", "tiny(widths=(8, 16))", "--size", "16", "--batch-size", "8"),
+    *("--aware", "augself(hidden=16)", "--aware", "cassle(depth=2, width=8)", "--epochs", "4"),
+    *("--device", "cpu", "--precision", "fp32", "--set", "checkpoint_seconds=0.2", "--set", "health_images=16"),
+    *("--set", "log_steps=1"),
+]  # 64 steps
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline, f"{file} did not appear"
+        time.sleep(0.005)
+
+
+def killed_at_random_moments(server: Server, folder: Path, count: int) -> None:
+    folder.mkdir()
+    server.start([*LONG, "--out", str(folder / "whole")])
+    wait_for(folder / "whole")
+    began = time.monotonic()
+    assert server.ended() == 0
+    seconds = time.monotonic() - began
+    moments = random.Random(7)  # noqa: S311
+    unfinished = 0
+    for number in range(count):
+        run = folder / f"run{number}"
+        share = (number + moments.random()) / count  # one moment in each of ``count`` equal parts of the run
+        pid = server.start([*LONG, "--out", str(run)])
+        wait_for(run)
+        time.sleep(share * seconds)
+        with contextlib.suppress(ProcessLookupError):  # it was faster this time
+            os.kill(pid, signal.SIGKILL)
+        code = server.ended()
+        assert code in (-signal.SIGKILL, 0)
+        unfinished += code != 0
+        logged = (run / "metrics.jsonl").read_text().count("\n") if (run / "metrics.jsonl").exists() else 0
+        state = Run.open(run).load_state()
+        print(
+            f"kill -9 number {number + 1} at {share:.0%} of {seconds:.1f} s: {logged} lines logged, "
+            f"checkpoint of step {state['step'] if state else 'none'}"
+        )
+        resume(run)
+        assert hashes(run / "export") == hashes(folder / "whole" / "export")
+        assert numbers(run) == numbers(folder / "whole")
+    assert unfinished >= count // 2  # else the moments were none
+
+
+def test_kill_minus_9_at_two_random_moments_changes_nothing(server: Server, tmp_path: Path) -> None:
+    killed_at_random_moments(server, tmp_path / "runs", 2)
+
+
+@pytest.mark.slow
+def test_kill_minus_9_at_twenty_random_moments_changes_nothing(server: Server, tmp_path: Path) -> None:
+    killed_at_random_moments(server, tmp_path / "runs", 20)
