@@ -110,6 +110,16 @@ def test_boxes_follow_the_law_of_random_resized_crop(height: int, width: int, sc
         assert stats.ks_2samp(read(ours), read(theirs)).pvalue > 1e-3
 
 
+def test_a_box_lies_at_every_place_equally_often() -> None:
+    n = 9000
+    box = sampled_boxes(Crop(8, scale=(0.25, 0.25), ratio=(1, 1)), 4, 6, n)  # sqrt(24 / 4) is 2 pixels
+    assert (box[:, 2:] == 2).all()
+    for column, places in ((0, 3), (1, 5)):
+        share = torch.bincount(box[:, column].long()).double() / n
+        assert len(share) == places
+        assert float((share - 1 / places).abs().max()) < 5 * math.sqrt(0.25 / n)
+
+
 @pytest.mark.parametrize(("height", "width"), [(10, 400), (400, 10), (1, 300), (300, 1), (7, 60)])
 def test_an_extreme_image_falls_back_to_torchvisions_central_box(height: int, width: int) -> None:
     crop = Crop(96)
@@ -154,10 +164,13 @@ def omega_of(jitter: ColorJitter, factors: tuple[float, ...], order: tuple[int, 
 
 def test_the_orders_are_all_orders() -> None:
     assert sorted(ORDERS) == sorted(itertools.permutations(range(4)))
-    drawn = ColorJitter(8, p=1).sample(Draws.of(0, 0, torch.arange(12_000), 0), torch.full((12_000, 2), 8))[:, 4]
-    counts = torch.bincount(drawn.long(), minlength=24).double()
+    n = 12_000
+    omega = ColorJitter(8, p=1).sample(Draws.of(0, 0, torch.arange(n), 0), torch.full((n, 2), 8))
+    counts = torch.bincount(omega[:, 4].long(), minlength=24).double()
     assert len(counts) == 24
     assert float((counts / 500 - 1).abs().max()) < 5 / math.sqrt(500)
+    r = torch.corrcoef(omega.T.double())  # four amounts and the order, independent of each other
+    assert float((r - torch.eye(5)).abs().max()) < 5 / math.sqrt(n)
 
 
 @pytest.mark.parametrize("order", SOME_ORDERS, ids=str)
@@ -306,10 +319,10 @@ def test_kernels_are_a_tenth_of_the_view_and_odd(size: int, kernel: int) -> None
     assert GaussianBlur(size, kernel=3).kernel == 3
 
 
-def test_sigma_is_uniform_in_its_range() -> None:
-    n = 5000
-    sigma = GaussianBlur(96, p=1).sample(Draws.of(0, 0, torch.arange(n), 0), torch.full((n, 2), 96))[:, 0]
-    assert stats.kstest(sigma.double().numpy(), stats.uniform(0.1, 1.9).cdf).pvalue > 1e-3
+def test_sigma_is_uniform_in_its_range_where_it_is_applied() -> None:
+    n = 10_000
+    sigma = GaussianBlur(96).sample(Draws.of(0, 0, torch.arange(n), 0), torch.full((n, 2), 96))[:, 0]
+    assert stats.kstest(sigma[sigma > 0].double().numpy(), stats.uniform(0.1, 1.9).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.25, 0.5])

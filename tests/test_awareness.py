@@ -75,7 +75,7 @@ def slow_difference(name: str, w_1: dict[str, Tensor], w_2: dict[str, Tensor], r
 def slow_augself(
     phi: dict[str, nn.Module], y_1: Tensor, y_2: Tensor, w_1: dict[str, Tensor], w_2: dict[str, Tensor]
 ) -> dict[str, float]:
-    """L_aug per augmentation: a mean over the 2B ordered pairs, in Python's floats. Heads see both orders as one batch."""
+    """L_aug per augmentation: the mean over the 2B ordered pairs, which heads see as one batch, in Python floats."""
     pairs = [torch.cat((y_1[i], y_2[i])) for i in range(BATCH)]
     pairs += [torch.cat((y_2[i], y_1[i])) for i in range(BATCH)]
     found = {}

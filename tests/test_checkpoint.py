@@ -75,7 +75,12 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(run: Run, damage: str) -> N
     if damage in ("list", "version", "no version"):
         torch.save({"list": [1, 2], "version": {"version": 99}, "no version": {"step": 1}}[damage], run.last)
     else:
-        texts = {"empty": b"", "half": content[: len(content) // 2], "noise": os.urandom(500), "text": b"hello\nyou\n"}
+        texts = {
+            "empty": b"",
+            "half": content[: len(content) // 2],
+            "noise": bytes(range(256)),
+            "text": b"hello\nyou\n",
+        }
         run.last.write_bytes(texts[damage])
     with pytest.raises(RequestError, match=r"last\.pt") as refused:
         run.load_state()
@@ -92,7 +97,7 @@ def test_a_damaged_recipe_is_refused_in_one_line(run: Run, text: str) -> None:
 
 def test_a_recipe_of_unknown_fields_is_refused_by_name(run: Run) -> None:
     (run.path / "recipe.json").write_text('{"data": "shapes", "epoch": 3}')
-    with pytest.raises(RequestError, match="'epoch'.*did you mean 'epochs'"):
+    with pytest.raises(RequestError, match=r"'epoch'.*did you mean 'epochs'"):
         Run.open(run.path)
 
 
@@ -139,13 +144,15 @@ def test_a_classifiers_extra_weights_are_left_out(tmp_path: Path) -> None:
 def test_weights_of_another_architecture_are_refused_naming_a_tensor(tmp_path: Path, other: str) -> None:
     save_file(plain_weights(seeded_encoder("tiny(widths=(4, 8))", 0)), tmp_path / "w.safetensors")
     f = build_encoder(other)
-    with pytest.raises(RequestError, match="does not fit the encoder: .* tensors .*, such as '") as refused:
+    with pytest.raises(RequestError, match=r"does not fit the encoder: .* tensors .*, such as '") as refused:
         load_weights(f, tmp_path / "w.safetensors")
     named = str(refused.value).rsplit("such as '")[1].rstrip("'")
     assert named in f.backbone.state_dict()
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x00" * 100, os.urandom(64)])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", bytes(100), bytes(range(64))], ids=["empty", "text", "zeros", "noise"]
+)
 def test_a_damaged_safetensors_file_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.safetensors").write_bytes(content)
     with pytest.raises(RequestError, match="is not a readable safetensors file") as refused:

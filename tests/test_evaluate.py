@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import pytest
 import torch
@@ -37,7 +39,7 @@ def test_a_run_folder_is_evaluated_and_its_results_land_in_it(run: Path) -> None
     assert [result["task"] for result in found] == [KNN, FACTORS]
     for result in found:
         written = json.loads((run / "eval" / f"{slug(result['task'])}.json").read_text())
-        assert written == result
+        assert written == json.loads(json.dumps(result))
         assert set(written) >= CONTRACT
         assert written["dataset"] == DRAWN
         assert written["recipe"]["encoder"] == "tiny(widths=(8, 16))"
@@ -48,6 +50,15 @@ def test_a_run_folder_is_evaluated_and_its_results_land_in_it(run: Path) -> None
     assert 0 <= found[0]["metrics"]["test"] <= 1
     assert found[0]["protocol"].startswith("knn/")
     assert set(found[1]["metrics"]["test"]) >= {"object_hue", "shape"}
+
+
+def test_the_public_functions_stay_functions_when_modules_of_their_names_are_imported(run: Path) -> None:
+    modules = [importlib.import_module(f"augaware.{name}") for name in ("pretrain", "evaluate", "report")]
+    assert all(isinstance(module, ModuleType) for module in modules)
+    for name in ("pretrain", "resume", "evaluate", "report"):
+        assert isinstance(getattr(augaware, name), FunctionType), name
+    with pytest.raises(AttributeError, match="pretrian"):
+        augaware.pretrian  # noqa: B018
 
 
 def test_the_encoder_of_a_run_is_frozen_and_knows_its_input(run: Path) -> None:
@@ -165,7 +176,7 @@ def test_a_wrong_device_or_size_is_refused(argument: str, value: object) -> None
 
 def test_all_tasks_are_read_before_the_first_one_runs(run: Path) -> None:
     before = sorted((run / "eval").iterdir())
-    with pytest.raises(RequestError, match="unknown task 'knm'.*did you mean 'knn'"):
+    with pytest.raises(RequestError, match=r"unknown task 'knm'.*did you mean 'knn'"):
         evaluate(load_encoder(str(run), device="cpu"), [KNN, "knm('shapes')"], ".", run / "eval")
     assert sorted((run / "eval").iterdir()) == before
 

@@ -13,8 +13,9 @@ from augaware.progress import Display, duration
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (65, "1:05"), (59.6, "1:00"), (3599.4, "59:59"), (3600, "1:00:00"), (4125, "1:08:45")]
-)  # fmt: skip
+    ("seconds", "text"),
+    [(0, "0:00"), (65, "1:05"), (59.6, "1:00"), (3599.4, "59:59"), (3600, "1:00:00"), (4125, "1:08:45")],
+)
 def test_durations_read_as_a_clock(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 

@@ -1,4 +1,4 @@
-"""A run that is killed and resumed is the run that was never stopped: the same weights bit for bit, the same metrics."""
+"""A run that is killed and resumed is the run that was never stopped: the same weights, bit for bit."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def in_export_of(name: str, folder: str) -> Callable[[pytest.MonkeyPatch], None]
     return patched
 
 
-chosen = random.Random(20)  # noqa: S311 - the places, not a secret
+chosen = random.Random(20)
 MOMENTS = {
     "in the first step": (NEVER, in_step(1)),
     "before the first checkpoint": (NEVER, in_step(3)),
@@ -232,7 +232,7 @@ def test_a_finished_run_is_left_as_it_is(whole: Path) -> None:
 
 def test_an_existing_folder_is_never_touched(small: Recipe, whole: Path, tmp_path: Path) -> None:
     before = hashes(whole)
-    with pytest.raises(RequestError, match="exists already and is not overwritten.*augaware resume"):
+    with pytest.raises(RequestError, match=r"exists already and is not overwritten.*augaware resume"):
         start(small, whole)
     assert hashes(whole) == before
     (tmp_path / "file").write_text("mine")
@@ -276,7 +276,7 @@ def test_a_torn_metrics_line_and_lines_after_the_checkpoint_are_dropped(tmp_path
     assert found[3:] == [{"step": 8, "epoch": 1.0, "loss": 0.5}]
 
 
-# --- kill -9 ---------------------------------------------------------------------------------------------------------------
+# --- kill -9 ---
 
 # Imports once, then forks a process per run, so that twenty runs do not import torch twenty times.
 SERVER = """
@@ -348,7 +348,7 @@ def killed_at_random_moments(server: Server, folder: Path, count: int) -> None:
     began = time.monotonic()
     assert server.ended() == 0
     seconds = time.monotonic() - began
-    moments = random.Random(7)  # noqa: S311
+    moments = random.Random(7)
     unfinished = 0
     for number in range(count):
         run = folder / f"run{number}"

@@ -88,7 +88,9 @@ class Run:
         try:
             state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever torch says of a damaged file
-            raise RequestError(f"{str(self.last)!r} cannot be read: {str(error).splitlines()[0]}") from None
+            raise RequestError(
+                f"{str(self.last)!r} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
+            ) from None
         found = state.get("version") if isinstance(state, dict) else None
         if found != STATE_VERSION:
             raise RequestError(f"{str(self.last)!r} has version {found!r}, this augaware reads {STATE_VERSION}")

@@ -92,7 +92,10 @@ class Recipe:
     @classmethod
     def from_json(cls, text: str) -> Recipe:
         """Read :meth:`to_json`'s text. Raises :class:`RequestError` for unknown or ill-typed fields."""
-        return cls.from_fields(json.loads(text))
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise TypeError(f"a recipe is an object in JSON, not {type(values).__name__}")
+        return cls.from_fields(values)
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> Recipe:
