@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from augaware import demo as demo_module
+from augaware.data.shapes import shapes_splits
 from augaware.demo_page import at_equal_quality, differences, page, spread, table
 from augaware.errors import RequestError
 from augaware.report.page import Value
@@ -75,7 +76,11 @@ def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == ["precious"]
 
 
-def test_train_measure_and_page_on_a_very_small_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_train_measure_and_page_on_a_very_small_scale(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(demo_module, "_splits", lambda: shapes_splits(train=300, val=60, test=120))
+    monkeypatch.setattr(demo_module, "MATCHED", 100)
     settings = {"data": "shapes(n=96)", "epochs": 1, "batch_size": 32, "snapshots": 2, "health_images": 0}
     names = ("vanilla", "augself+cassle")
     results = [demo_module._train_and_measure(name, 10, settings, tmp_path / f"{name}-seed10") for name in names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,9 @@ def test_the_learning_rate_stays_finite_when_all_of_the_run_is_warm_up() -> None
 # and copy the lists that the failures print. A change that was not meant to change them is a bug.
 GOLDEN: dict[tuple[str, ...], list[float]] = {
     (): [3.6476, 3.0937, 3.065, 3.7157, 3.488, 3.2631, 3.1708, 3.448, 3.4833, 3.1612, 3.0986, 3.0809],
-    (AUGSELF,): [3.5634, 3.4917, 3.682, 4.1685, 4.183, 3.4591, 3.1632, 3.66, 3.3169, 3.3796, 3.4587, 3.7228],
+    (AUGSELF,): [4.0518, 3.4233, 3.641, 3.9237, 3.8761, 3.4579, 3.4137, 3.6071, 3.6823, 3.4919, 3.6398, 3.4635],
     (CASSLE,): [3.5398, 3.7203, 3.9611, 4.4499, 4.0578, 4.0697, 3.6937, 3.1595, 3.3902, 3.2144, 3.7031, 3.7442],
-    (AUGSELF, CASSLE): [4.295, 4.2449, 4.2348, 4.5092, 4.1533, 3.913, 3.8395, 3.5693, 3.6789, 4.0858, 3.9164, 3.9617],
+    (AUGSELF, CASSLE): [3.9441, 4.0951, 4.3165, 4.8099, 4.2511, 4.1354, 3.8841, 3.5163, 3.7093, 3.3998, 4.0164, 3.7969],
 }
 
 
@@ -161,8 +162,9 @@ def test_without_labels_the_health_panel_has_no_knn(image_folder: Path, small: R
 
 
 def test_a_collapsed_network_is_called_collapsed(
-    small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys.modules["augaware.pretrain"], "SETTLED", 0)
     # A decay so strong that it takes all weights to zero: every image has the same features.
     dead = small.changed({"weight_decay": 30.0, "base_lr": 0.5, "momentum": 0.0, "health_images": 32})
     run = start(dead, tmp_path / "run")

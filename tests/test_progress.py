@@ -41,9 +41,17 @@ def test_without_a_terminal_plain_lines_go_to_stderr_and_to_the_log(
 
 def test_updates_are_rare_but_the_last_step_is_always_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with Display("job", 100, every=1000.0) as display:
+        display.line("job starts")
         for step in range(1, 101):
             display.update(step, "")
-    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["100/100"]
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["starts", "100/100"]
+
+
+def test_a_job_that_is_over_at_once_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display("reading", 0) as display:
+        display.reading(3, 6)
+        display.reading(6, 6)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_log_is_continued_not_replaced(tmp_path: Path) -> None:

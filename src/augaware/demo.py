@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,22 +22,22 @@ from augaware.errors import RequestError
 from augaware.progress import Display, duration
 
 if TYPE_CHECKING:
+    from augaware.data.base import Source
     from augaware.evaluate import Frozen
     from augaware.recipe import Recipe
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "vanilla": (),
-    "augself": ("augself(targets={'crop': 5, 'color_jitter': 5}, hidden=256)",),
+    "augself": ("augself(targets={'crop': 0.5, 'color_jitter': 2}, hidden=256)",),
     "cassle": ("cassle(depth=2, scale=0.1)",),
     "augself+cassle": (
-        "augself(targets={'crop': 5, 'color_jitter': 5}, hidden=256)",
+        "augself(targets={'crop': 0.5, 'color_jitter': 2}, hidden=256)",
         "cassle(depth=2, scale=0.1)",
     ),
 }
-BASELINES = {"pixels": "random/pixels(side=12)", "random": "random/tiny(widths=(32, 64, 128))"}
+BASELINES = {"pixels": "random/pixels(side=12)", "random": "random/tiny(widths=(24, 48, 96))"}
 SEEDS = (10, 11, 12)  # not those on which the setting was chosen
 MATCHED = 500  # images of the host's own test
-TASK = "factors('shapes')"
 
 Result = dict[str, Any]
 
@@ -46,7 +47,7 @@ def demo(out: Path, quick: bool) -> Path:
     if out.exists():
         raise RequestError(f"--out {str(out)!r} exists already and is not overwritten; choose another, or remove it")
     began = time.monotonic()
-    seeds, settings = (SEEDS[:1], {"epochs": 2}) if quick else (SEEDS, {})
+    seeds, settings = (SEEDS[:1], {"epochs": 1}) if quick else (SEEDS, {})
     jobs = [(name, seed, settings, out / f"{name}-seed{seed}") for seed in seeds for name in VARIANTS]
     out.mkdir(parents=True)
     results: list[Result] = []
@@ -90,27 +91,40 @@ def _quiet() -> None:
 
 
 def _train_and_measure(variant: str, seed: int, settings: dict[str, Any], out: Path) -> Result:
-    """Train one variant, then measure its encoder at the end and at each snapshot on the way."""
+    """Train one variant, then measure its encoder at each snapshot on the way and at the end."""
     from augaware.pretrain import start
     from augaware.recipes.demo import demo as recipe
 
     began = time.monotonic()
     start(recipe(VARIANTS[variant], seed).changed(settings), out)
     seconds = time.monotonic() - began
-    snapshots = sorted((out / "snapshots").glob("step-*.safetensors"))
+    snapshots = sorted((out / "snapshots").glob("step-*.safetensors"))[:-1]  # the last is the end
     trajectory = [measure(str(file), seed) for file in snapshots]
     final = measure(str(out), seed, results=out / "eval")
+    trajectory.append(final)
     return {"variant": variant, "seed": seed, **final, "trajectory": trajectory, "train_seconds": round(seconds, 1)}
 
 
 def measure(encoder: str, seed: int, results: Path | None = None) -> Result:
     """What ENCODER kept, factor by factor, and the host's own quality, both on images it was not trained on."""
-    from augaware.evaluate import evaluate, load_encoder
+    from augaware.evaluate import load_encoder, run_task, write_result
     from augaware.recipes.demo import demo as recipe
+    from augaware.tasks.factors import Factors
 
     frozen = load_encoder(encoder, size=recipe().size, device="cpu")
-    (result,) = evaluate(frozen, [TASK], root=".", out=results)
+    result = run_task(frozen, "factors('shapes')", Factors("shapes"), _splits())
+    if results is not None:
+        write_result(result, results)
     return {"factors": result["metrics"]["test"], "instance_match": instance_match(frozen, recipe(seed=seed))}
+
+
+@cache
+def _splits() -> dict[str, Source]:
+    """The drawn train, val and test images, drawn once per process."""
+    from augaware.data.loader import open_source
+    from augaware.data.root import open_dataset
+
+    return {split: open_source(source.name) for split, source in open_dataset(".", "shapes").items()}
 
 
 def instance_match(frozen: Frozen, recipe: Recipe) -> float:
@@ -119,10 +133,9 @@ def instance_match(frozen: Frozen, recipe: Recipe) -> float:
 
     from augaware import metrics
     from augaware.augment.pipeline import Pipeline
-    from augaware.data.root import open_dataset
 
     pipeline = Pipeline.from_specs(recipe.augment, recipe.size, recipe.mean, recipe.std)
-    images = open_dataset(".", "shapes")["test"].batch(torch.arange(MATCHED))
+    images = _splits()["test"].batch(torch.arange(MATCHED))
     views = [pipeline.view(images.pixels, images.sizes, images.index, recipe.seed, 0, number) for number in range(2)]
     with torch.no_grad():
         return metrics.instance_match(*(frozen(view.image) for view in views))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from augaware import lookup
 from augaware.checkpoint import Run, check_device, environment, load_weights, seeded_encoder, write_file
+from augaware.data.base import Source
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder
 from augaware.recipe import Recipe
@@ -128,24 +129,33 @@ def evaluate(frozen: Frozen, specs: Sequence[str], root: Path | str, out: Path |
     tasks: list[tuple[str, Task]] = [(spec, lookup.build("tasks", spec)) for spec in specs]
     results = []
     for spec, task in tasks:
-        began = time.perf_counter()
-        metrics = task(frozen, task.splits(root))
-        result = {
-            "task": spec,
-            "dataset": task.dataset,
-            "protocol": task.protocol,
-            "encoder": frozen.name,
-            "size": frozen.size,
-            "metrics": metrics,
-            "recipe": frozen.recipe,
-            "environment": environment(),
-            "seconds": round(time.perf_counter() - began, 2),
-        }
-        results.append(result)
+        results.append(run_task(frozen, spec, task, task.splits(root)))
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            write_file(out / f"{slug(spec)}.json", (json.dumps(result, indent=2) + "\n").encode())
+            write_result(results[-1], out)
     return results
+
+
+def run_task(frozen: Frozen, spec: str, task: Task, splits: Mapping[str, Source]) -> dict[str, Any]:
+    """One result, as ``eval/<task>.json`` holds it."""
+    began = time.perf_counter()
+    metrics = task(frozen, splits)
+    return {
+        "task": spec,
+        "dataset": task.dataset,
+        "protocol": task.protocol,
+        "encoder": frozen.name,
+        "size": frozen.size,
+        "metrics": metrics,
+        "recipe": frozen.recipe,
+        "environment": environment(),
+        "seconds": round(time.perf_counter() - began, 2),
+    }
+
+
+def write_result(result: Mapping[str, Any], folder: Path) -> None:
+    """Write ``folder/<task>.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / f"{slug(result['task'])}.json", (json.dumps(result, indent=2) + "\n").encode())
 
 
 def slug(spec: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -63,7 +64,8 @@ class Log:
 
     def write(self, step: int, epoch: float, numbers: dict[str, float]) -> None:
         """Append one line."""
-        self._handle.write(json.dumps({"step": step, "epoch": round(epoch, 6), **numbers}) + "\n")
+        finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}  # JSON has no NaN
+        self._handle.write(json.dumps({"step": step, "epoch": round(epoch, 6), **finite}) + "\n")
         self._handle.flush()
         for name, value in numbers.items():
             self._board.add_scalar(name, value, step)

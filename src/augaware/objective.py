@@ -17,6 +17,7 @@ from augaware.errors import RequestError
 from augaware.hosts.base import Host
 from augaware.nets.base import Encoder
 from augaware.nets.ema import ema_copy, ema_update
+from augaware.random import word
 from augaware.spaces import Space
 from augaware.views import View
 
@@ -66,7 +67,11 @@ class Objective(nn.Module):
     def from_specs(cls, f: Encoder, host: str, awareness: Sequence[str], spaces: Mapping[str, Space]) -> Objective:
         """The objective of a host spec and awareness specs, for a pipeline that records ``spaces``."""
         setting = Setting(f.dim, spaces)
-        return cls(f, lookup.build("hosts", host, f.dim), [lookup.build("awareness", a, setting) for a in awareness])
+        built = lookup.build("hosts", host, f.dim)
+        with torch.random.fork_rng(devices=[]):  # g starts the same whatever an awareness draws for its own heads
+            torch.manual_seed(word(torch.initial_seed()))
+            aware = [lookup.build("awareness", a, setting) for a in awareness]
+        return cls(f, built, aware)
 
     def forward(self, views: Sequence[View]) -> dict[str, Tensor]:
         """``"loss"``, the scalar to minimise, and each part before its lambda, ``"loss/<part>"``."""

@@ -32,6 +32,7 @@ from augaware.recipe import Recipe
 from augaware.views import View
 
 VIEWS = 2
+SETTLED = 100  # steps before which the embeddings of a healthy run may still all point one way
 DECODED_SIDE = 3  # images are shrunk to 3 x size as they are read: a crop of a fifth of the area stays above size
 
 
@@ -68,7 +69,8 @@ class Trainer:
         objective = Objective.from_specs(build_encoder(recipe.encoder), recipe.host, recipe.aware, self.pipeline.spaces)
         if not any(p.requires_grad for p in objective.online.f.parameters()):
             raise RequestError(f"encoder {recipe.encoder!r} has nothing to train")
-        self.source = open_source(recipe.data, DECODED_SIDE * recipe.size, int(recipe.memory_gib * 2**30))
+        side, memory = DECODED_SIDE * recipe.size, int(recipe.memory_gib * 2**30)
+        self.source = open_source(recipe.data, side, memory, progress=display.reading)
         self._told = 0  # how many of the source's skipped images the log names
         self.steps_per_epoch = len(self.source) // recipe.batch_size
         if self.steps_per_epoch == 0:
@@ -147,7 +149,7 @@ class Trainer:
         display.line(
             f"epoch {step // self.steps_per_epoch}: " + "  ".join(f"{k} {v:.3f}" for k, v in health.numbers.items())
         )
-        if health.warning:
+        if health.warning and (step >= SETTLED or not health.numbers):  # no numbers: it has diverged
             display.line(f"WARNING: {health.warning}")
 
     def _describe(self, display: Display, step: int) -> None:
@@ -193,8 +195,13 @@ class Trainer:
             raise RequestError(
                 f"data {self.recipe.data!r} has changed since {str(run.path)!r} was started; put the same images back"
             )
-        self._objective.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self._objective.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError):
+            raise RequestError(
+                f"the checkpoint of {str(run.path)!r} does not fit its recipe.json, which was changed; put it back"
+            ) from None
         return int(state["step"])
 
 

@@ -27,6 +27,7 @@ class Display:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._began = self._shown = time.monotonic()
+        self._spoken = False  # a job that is over at once says nothing
 
     def __enter__(self) -> Display:
         if self._log_path is not None:
@@ -54,6 +55,7 @@ class Display:
 
     def line(self, text: str) -> None:
         """Print one line."""
+        self._spoken = True
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
@@ -65,13 +67,21 @@ class Display:
         now = time.monotonic()
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, numbers=numbers)
-        if now - self._shown < self.every and step != self.total:
+        last = step == self.total and self._spoken
+        if now - self._shown < self.every and not last:
             return
-        self._shown = now
+        self._shown, self._spoken = now, True
         text = f"{self.title}  {step}/{self.total}  {numbers}  left {self._left(step, now)}"
         if self._bar is None:
             print(text, file=sys.stderr, flush=True)
         self._write(text)
+
+    def reading(self, done: int, total: int) -> None:
+        """:meth:`update` for a job whose length is found on the way, such as opening a data set."""
+        self.total = total
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=total)
+        self.update(done, "images")
 
     def _left(self, step: int, now: float) -> str:
         done = step - self.start

@@ -16,7 +16,7 @@ def demo(aware: tuple[str, ...] = (), seed: int = 0) -> Recipe:
         data="shapes(n=8000)",
         host="simclr(temperature=0.2, proj_hidden_dim=256)",
         aware=aware,
-        encoder="tiny(widths=(32, 64, 128))",
+        encoder="tiny(widths=(24, 48, 96))",
         augment=(
             "crop(scale=(0.3, 1.0))",
             "flip()",
@@ -27,7 +27,7 @@ def demo(aware: tuple[str, ...] = (), seed: int = 0) -> Recipe:
         size=24,
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
-        epochs=5,
+        epochs=3,
         batch_size=128,
         seed=seed,
         optimizer="adamw",
@@ -38,6 +38,6 @@ def demo(aware: tuple[str, ...] = (), seed: int = 0) -> Recipe:
         device="auto",
         precision="auto",
         checkpoint_seconds=600.0,
-        snapshots=5,
-        health_images=512,
+        snapshots=4,
+        health_images=256,
     )
