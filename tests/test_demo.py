@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from augaware import demo as demo_module
+from augaware.cli import main
 from augaware.data.shapes import shapes_splits
 from augaware.demo_page import at_equal_quality, differences, page, spread, table
 from augaware.errors import RequestError
@@ -96,3 +97,13 @@ def test_train_measure_and_page_on_a_very_small_scale(
     assert text.count("data:image/png;base64,") == 2
     assert "augself+cassle" in text
     assert "What each encoder kept" in capsys.readouterr().out
+
+
+def test_without_out_the_command_takes_the_next_free_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    taken = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo_module, "demo", lambda out, quick: taken.append((str(out), quick)))
+    for name in ("augaware-demo", "augaware-demo-2"):
+        assert main(["demo", "--quick"]) == 0
+        (tmp_path / name).mkdir()
+    assert taken == [("augaware-demo", True), ("augaware-demo-2", True)]

@@ -146,13 +146,17 @@ def views(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="the new folder of runs and page")] = Path("augaware-demo"),
+    out: Annotated[
+        Path | None, typer.Option(help="the new folder of runs and page; else augaware-demo, -2, ...")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="one seed, fewer steps: a look, no evidence")] = False,
 ) -> None:
     """The main job on images it draws itself: train four variants, see what each kept, write a page."""
     from augaware.demo import demo as run_demo
 
-    run_demo(out, quick)
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    fresh = (folder for folder in (Path(f"augaware-demo{ending}") for ending in endings) if not folder.exists())
+    run_demo(out or next(fresh), quick)
 
 
 def main(arguments: list[str] | None = None) -> int:

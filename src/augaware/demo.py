@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "vanilla": (),
-    "augself": ("augself(targets={'crop': 0.5, 'color_jitter': 2}, hidden=256)",),
+    "augself": ("augself(targets={'crop': 0.5, 'color_jitter': 3}, hidden=256)",),
     "cassle": ("cassle(depth=2, scale=0.1)",),
     "augself+cassle": (
-        "augself(targets={'crop': 0.5, 'color_jitter': 2}, hidden=256)",
+        "augself(targets={'crop': 0.5, 'color_jitter': 3}, hidden=256)",
         "cassle(depth=2, scale=0.1)",
     ),
 }
-BASELINES = {"pixels": "random/pixels(side=12)", "random": "random/tiny(widths=(24, 48, 96))"}
+BASELINES = {"pixels": "random/pixels(side=12)", "random": "random/tiny(widths=(16, 32, 64))"}
 SEEDS = (10, 11, 12)  # not those on which the setting was chosen
 MATCHED = 500  # images of the host's own test
 

@@ -62,7 +62,8 @@ def table(results: Sequence[Result], baselines: Sequence[Result]) -> Table:
     rows: list[list[Any]] = []
     for name in dict.fromkeys(r["variant"] for r in (*baselines, *results)):
         group = [r for r in (*baselines, *results) if r["variant"] == name]
-        rows.append([name, *(spread([value(r, c) for r in group]) for c in columns)])
+        numbers = [[value(r, c) for r in group] for c in columns]
+        rows.append([name, *(spread(n) if len(n) > 1 else n[0] for n in numbers)])
     note = (
         "Ridge probes of frozen features of whole images the encoder was not trained on: R2, or accuracy where it "
         "says acc. Instances matched: how often the other view of an image is the nearest of 500 by the features' "
@@ -158,11 +159,13 @@ def page(
 
 
 READING = (
-    "Vanilla drops the object's hue, because jitter makes it useless for telling images apart; the aware encoders "
-    "keep more of it. They also match fewer instances, and part of what they keep is bought by that: the second "
-    "table takes it out by comparing with vanilla at equal quality.\n\nRaw pixels still give the hue to a linear "
-    "probe better than any of these small encoders. Position, size, orientation and shape are printed because "
-    "they are asked for; at this size of network and length of training awareness does not separate them."
+    "What to look for: vanilla reads the object's hue worse than the untrained network, because jitter made it "
+    "useless for telling images apart; the aware encoders keep more of it, and of the background's hue.\n\nThey "
+    "also match fewer instances, and part of what they keep is bought by that. The second table takes it out: it "
+    "compares with vanilla at equal quality, read along vanilla's training.\n\nRaw pixels give the hue to a "
+    "linear probe better than any of these small encoders, and background kind, where pixels fail, is what "
+    "training is for. Position, size, orientation, texture and shape are printed for completeness: the setting "
+    "was not chosen to separate them."
 )
 
 

@@ -83,7 +83,7 @@ class Pipeline:
         for p, s, w in zip(*(torch.split(t, CHUNK) for t in (pixels, sizes, omega)), strict=True):
             height, width = (int(n) for n in s.amax(dim=0))
             p = p[:, :, :height, :width]
-            parts.append(crop.apply(p.float() / 255 if p.dtype == torch.uint8 else p, w, s))
+            parts.append(crop.apply(p.float().div_(255) if p.dtype == torch.uint8 else p, w, s))
         return torch.cat(parts)
 
     def view(self, pixels: Tensor, sizes: Tensor, index: Tensor, seed: int, epoch: int, number: int) -> View:
