@@ -1,4 +1,4 @@
-"""Pretrain on Tiny-ImageNet with each variant and seed, probe on real data sets, print the table of RESULTS.md.
+"""Pretrain on Tiny-ImageNet with each variant and seed, probe on real data, print RESULTS.md's table.
 
     python benchmarks/real_images.py --data ../shared/data --out runs/real --seeds 20 21 22
 
@@ -21,6 +21,7 @@ from pathlib import Path
 VARIANTS = ("vanilla", "augself", "cassle", "augself+cassle")
 SETS = ("flowers102", "cifar100", "caltech101", "dtd10", "cars50")
 TASKS = [f"linear_probe('{name}')" for name in SETS]
+BASELINES = {"pixels": "random/pixels", "random": "random/tiny(widths=(32, 64, 128, 256))"}
 T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78}  # two-sided 95 % of Student's t, by degrees of freedom
 
 
@@ -32,7 +33,7 @@ def augaware(*arguments: str) -> None:
 
 def run(variant: str, seed: int, epochs: int, data: Path, out: Path) -> None:
     """Pretrain and probe one variant with one seed; pixels and random are only probed."""
-    if variant in ("pixels", "random"):
+    if variant in BASELINES:
         folder, encoder = (
             out / variant,
             {"pixels": "random/pixels", "random": "random/tiny(widths=(32, 64, 128, 256))"}[variant],
@@ -84,11 +85,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
     given = parser.parse_args()
-    jobs = [(v, s) for s in given.seeds for v in given.variants] + [("pixels", 0), ("random", 0)]
+    jobs = [(v, s) for s in given.seeds for v in given.variants] + [(name, 0) for name in BASELINES]
     with ThreadPoolExecutor(given.workers) as pool:
         list(pool.map(lambda job: run(*job, given.epochs, given.data, given.out), jobs))
     print(f"| encoder | {' | '.join(SETS)} |\n|{'---|' * (len(SETS) + 1)}")
-    for name in ("pixels", "random"):
+    for name in BASELINES:
         print(f"| {name} | {' | '.join(cell([score(given.out / name, s)]) for s in SETS)} |")
     folders = {v: [given.out / f"{v}-seed{seed}" for seed in given.seeds] for v in given.variants}
     for variant, runs in folders.items():

@@ -225,10 +225,10 @@ def print_table(part: Table) -> None:
         shown.add_column(column, justify="left" if place == 0 else "right")
     for row in part.rows:
         shown.add_row(*(_cell(cell) for cell in row))
-    Console(width=None if Console().is_terminal else 190).print(shown)
+    Console(width=None if Console().is_terminal else 200).print(shown)
 
 
 def _cell(cell: object) -> str:
     if isinstance(cell, Value):
         return f"{cell.mean:.2f}" + ("" if cell.sd is None else f" ± {cell.sd:.2f}")
-    return str(cell)
+    return f"{cell:.2f}" if isinstance(cell, float) else str(cell)
