@@ -2,7 +2,8 @@
 
     python benchmarks/real_images.py --data ../shared/data --out runs/real --seeds 20 21 22
 
-Each run is the two commands of the README, in a process of its own with one thread, as many at a time as there are cores.
+Each run is the two commands of the README, in a process of its own with one thread, as many at a time as there are
+cores.
 What is there already is not run again, so the script may be stopped and started.
 """
 
