@@ -10,7 +10,7 @@ import pytest
 from augaware import demo as demo_module
 from augaware.cli import main
 from augaware.data.shapes import shapes_splits
-from augaware.demo_page import at_equal_quality, differences, page, spread, table
+from augaware.demo_page import at_equal_quality, differences, page, table
 from augaware.errors import RequestError
 from augaware.report.page import Value
 
@@ -51,8 +51,8 @@ def test_equal_quality_reads_vanilla_where_it_matched_as_many_instances_and_neve
 
 
 def test_spread_is_mean_and_sample_standard_deviation():
-    assert spread([1.0, 2.0, 3.0]) == Value(2.0, 1.0, n=3)
-    assert spread([1.0]).sd is None
+    assert Value.over([1.0, 2.0, 3.0]) == Value(2.0, 1.0, n=3)
+    assert Value.over([1.0]).sd is None
 
 
 def test_the_table_has_a_row_per_encoder_with_the_hosts_quality_beside_it():

@@ -112,19 +112,18 @@ def views(
     import torch
 
     from augaware.augment.pipeline import Pipeline
-    from augaware.checkpoint import write_file
+    from augaware.checkpoint import refuse_existing, write_file
     from augaware.data.loader import open_source
     from augaware.picture import views_png
     from augaware.recipe import Recipe
 
     if count < 1:
         raise RequestError(f"count={count} must be at least 1")
-    if Path(out).exists():
-        raise RequestError(f"--out {str(out)!r} exists already and is not overwritten; choose another, or remove it")
+    refuse_existing(out)
     chosen = {"size": size} if size is not None else {}
     recipe = Recipe.from_fields({"data": data, **chosen, **dict(set or {})})
     pipeline = Pipeline.from_specs(recipe.augment, recipe.size, recipe.mean, recipe.std)
-    source = open_source(data, 3 * recipe.size)
+    source = open_source(data, recipe.decoded_side)
     picture = views_png(source, pipeline, torch.arange(min(count, len(source))), seed)
     try:
         Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)

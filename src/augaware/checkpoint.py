@@ -31,6 +31,7 @@ from augaware.nets.base import Encoder, build_encoder
 from augaware.recipe import DEVICES, Recipe
 
 STATE_VERSION = 1
+EXPORT = "export/encoder.safetensors"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Run:
     def create(cls, out: Path | str, recipe: Recipe, environment: Mapping[str, Any]) -> Run:
         """Make a new run folder, complete with its recipe, or nothing. An existing ``out`` is never touched."""
         out = Path(out)
-        refuse_existing(out)
+        refuse_existing(out, resuming(out))
         try:
             out.absolute().parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
@@ -69,6 +70,11 @@ class Run:
             return cls(path, Recipe.from_json(file.read_text()))
         except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError):
             raise RequestError(f"{str(file)!r} is damaged: not a recipe in JSON") from None
+
+    @property
+    def exported(self) -> Path:
+        """The file of the finished encoder; where it stands, the run is complete."""
+        return self.path / EXPORT
 
     @property
     def last(self) -> Path:
@@ -96,7 +102,7 @@ class Run:
             raise RequestError(f"{str(self.last)!r} has version {found!r}, this augaware reads {STATE_VERSION}")
         return state
 
-    def export(self, encoder: Encoder, name: str = "export/encoder.safetensors") -> Path:
+    def export(self, encoder: Encoder, name: str = EXPORT) -> Path:
         """Write f's weights, and beside them what is needed to use them (``config.json``)."""
         file = self.path / name
         file.parent.mkdir(exist_ok=True)
@@ -120,13 +126,15 @@ def check_device(device: str) -> None:
         raise RequestError("device='cuda': torch finds no CUDA device here; use --device cpu or auto")
 
 
-def refuse_existing(out: Path | str) -> None:
-    """Raise :class:`RequestError` when ``out`` exists."""
+def refuse_existing(out: Path | str, remedy: str = "remove it") -> None:
+    """Raise :class:`RequestError` when ``out`` exists; ``remedy`` is what to do if not choosing another."""
     if Path(out).exists() or Path(out).is_symlink():
-        raise RequestError(
-            f"--out {str(out)!r} exists already and is not overwritten; choose another, "
-            f"or continue a stopped run with: augaware resume {out}"
-        )
+        raise RequestError(f"--out {str(out)!r} exists already and is not overwritten; choose another, or {remedy}")
+
+
+def resuming(out: Path | str) -> str:
+    """The remedy for an existing ``out`` that is to be a run."""
+    return f"continue a stopped run with: augaware resume {out}"
 
 
 def plain_weights(encoder: Encoder) -> dict[str, Tensor]:

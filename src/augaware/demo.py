@@ -18,24 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augaware.demo_page import page
-from augaware.errors import RequestError
 from augaware.progress import Display, duration
+from augaware.recipes.demo import demo as recipe
 
 if TYPE_CHECKING:
     from augaware.data.base import Source
     from augaware.evaluate import Frozen
     from augaware.recipe import Recipe
 
-VARIANTS: dict[str, tuple[str, ...]] = {
-    "vanilla": (),
-    "augself": ("augself(targets={'crop': 0.5, 'color_jitter': 3}, hidden=256)",),
-    "cassle": ("cassle(depth=2, scale=0.1)",),
-    "augself+cassle": (
-        "augself(targets={'crop': 0.5, 'color_jitter': 3}, hidden=256)",
-        "cassle(depth=2, scale=0.1)",
-    ),
-}
-BASELINES = {"pixels": "random/pixels(side=12)", "random": "random/tiny(widths=(16, 32, 64))"}
+AUGSELF = "augself(targets={'crop': 0.5, 'color_jitter': 3}, hidden=256)"
+CASSLE = "cassle(depth=2, scale=0.1)"
+VARIANTS = {"vanilla": (), "augself": (AUGSELF,), "cassle": (CASSLE,), "augself+cassle": (AUGSELF, CASSLE)}
+BASELINES = {"pixels": "random/pixels(side=12)", "random": f"random/{recipe().encoder}"}
 SEEDS = (10, 11, 12)  # not those on which the setting was chosen
 MATCHED = 500  # images of the host's own test
 
@@ -44,8 +38,9 @@ Result = dict[str, Any]
 
 def demo(out: Path, quick: bool) -> Path:
     """Run the demo in the new folder ``out`` and return its page."""
-    if out.exists():
-        raise RequestError(f"--out {str(out)!r} exists already and is not overwritten; choose another, or remove it")
+    from augaware.checkpoint import refuse_existing
+
+    refuse_existing(out)
     began = time.monotonic()
     seeds, settings = (SEEDS[:1], {"epochs": 1}) if quick else (SEEDS, {})
     jobs = [(name, seed, settings, out / f"{name}-seed{seed}") for seed in seeds for name in VARIANTS]
@@ -93,7 +88,6 @@ def _quiet() -> None:
 def _train_and_measure(variant: str, seed: int, settings: dict[str, Any], out: Path) -> Result:
     """Train one variant, then measure its encoder at each snapshot on the way and at the end."""
     from augaware.pretrain import start
-    from augaware.recipes.demo import demo as recipe
 
     began = time.monotonic()
     start(recipe(VARIANTS[variant], seed).changed(settings), out)
@@ -108,7 +102,6 @@ def _train_and_measure(variant: str, seed: int, settings: dict[str, Any], out: P
 def measure(encoder: str, seed: int, results: Path | None = None) -> Result:
     """What ENCODER kept, factor by factor, and the host's own quality, both on images it was not trained on."""
     from augaware.evaluate import load_encoder, run_task, write_result
-    from augaware.recipes.demo import demo as recipe
     from augaware.tasks.factors import Factors
 
     frozen = load_encoder(encoder, size=recipe().size, device="cpu")
@@ -127,15 +120,15 @@ def _splits() -> dict[str, Source]:
     return {split: open_source(source.name) for split, source in open_dataset(".", "shapes").items()}
 
 
-def instance_match(frozen: Frozen, recipe: Recipe) -> float:
+def instance_match(frozen: Frozen, r: Recipe) -> float:
     """What SimCLR trains for, measured on f's features: how often the other view of an image is the nearest of all."""
     import torch
 
     from augaware import metrics
     from augaware.augment.pipeline import Pipeline
 
-    pipeline = Pipeline.from_specs(recipe.augment, recipe.size, recipe.mean, recipe.std)
+    pipeline = Pipeline.from_specs(r.augment, r.size, r.mean, r.std)
     images = _splits()["test"].batch(torch.arange(MATCHED))
-    views = [pipeline.view(images.pixels, images.sizes, images.index, recipe.seed, 0, number) for number in range(2)]
+    views = [pipeline.view(images.pixels, images.sizes, images.index, r.seed, 0, number) for number in range(2)]
     with torch.no_grad():
         return metrics.instance_match(*(frozen(view.image) for view in views))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from augaware.recipes.demo import demo as recipe
 from augaware.report.page import Bars, Picture, Scatter, Section, Table, Text, Value, render, save
 
 Result = Mapping[str, Any]
@@ -19,6 +19,7 @@ CLASSES = ("background", "texture", "shape")
 GEOMETRY = ("x", "y", "radius", "orientation")
 MATCH = "instance_match"
 SHOWN = (*COLOUR, *CLASSES, *GEOMETRY)
+COLUMNS = (MATCH, *SHOWN)
 TITLES = {
     "object_hue": "object hue",
     "background_hue": "backgr. hue",
@@ -36,9 +37,12 @@ def value(result: Result, name: str) -> float:
     return number
 
 
-def spread(numbers: Sequence[float]) -> Value:
-    """Mean and standard deviation over seeds."""
-    return Value(statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None, n=len(numbers))
+def by_variant(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results of each variant, in the order in which the variants come."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result["variant"], []).append(result)
+    return groups
 
 
 def at_equal_quality(vanilla: Result, aware: Result, name: str = "object_hue", quality: str = MATCH) -> float:
@@ -58,34 +62,32 @@ def at_equal_quality(vanilla: Result, aware: Result, name: str = "object_hue", q
 
 def table(results: Sequence[Result], baselines: Sequence[Result]) -> Table:
     """One row per encoder; the host's own quality stands beside what was kept."""
-    columns = ("instance_match", *COLOUR, *CLASSES, *GEOMETRY)
     rows: list[list[Any]] = []
-    for name in dict.fromkeys(r["variant"] for r in (*baselines, *results)):
-        group = [r for r in (*baselines, *results) if r["variant"] == name]
-        numbers = [[value(r, c) for r in group] for c in columns]
-        rows.append([name, *(spread(n) if len(n) > 1 else n[0] for n in numbers)])
+    for name, group in by_variant((*baselines, *results)).items():
+        numbers = [[value(r, c) for r in group] for c in COLUMNS]
+        rows.append([name, *(Value.over(n) if len(n) > 1 else n[0] for n in numbers)])
     note = (
         "Ridge probes of frozen features of whole images the encoder was not trained on: R2, or accuracy where it "
         "says acc. Instances matched: how often the other view of an image is the nearest of 500 by the features' "
         "cosine, what SimCLR trains for. Mean and standard deviation over seeds of the training; pixels and "
         "random are one each."
     )
-    return Table("What each encoder kept", ["encoder", *(TITLES.get(c, c) for c in columns)], rows, note, decimals=2)
+    return Table("What each encoder kept", ["encoder", *(TITLES.get(c, c) for c in COLUMNS)], rows, note, decimals=2)
 
 
 def differences(results: Sequence[Result]) -> Table:
     """Aware minus vanilla of the same seed, and the same at vanilla's equal quality."""
-    vanilla = {r["seed"]: r for r in results if r["variant"] == "vanilla"}
+    aware = by_variant(results)
+    vanilla = {r["seed"]: r for r in aware.pop("vanilla")}
     rows: list[list[Any]] = []
-    for name in dict.fromkeys(r["variant"] for r in results if r["variant"] != "vanilla"):
-        group = [r for r in results if r["variant"] == name]
+    for name, group in aware.items():
         rows.append(
             [
                 f"{name} - vanilla",
-                spread([value(r, "object_hue") - value(vanilla[r["seed"]], "object_hue") for r in group]),
-                spread([at_equal_quality(vanilla[r["seed"]], r) for r in group]),
-                spread([at_equal_quality(vanilla[r["seed"]], r, quality="background") for r in group]),
-                spread([value(r, MATCH) - value(vanilla[r["seed"]], MATCH) for r in group]),
+                Value.over([value(r, "object_hue") - value(vanilla[r["seed"]], "object_hue") for r in group]),
+                Value.over([at_equal_quality(vanilla[r["seed"]], r) for r in group]),
+                Value.over([at_equal_quality(vanilla[r["seed"]], r, quality="background") for r in group]),
+                Value.over([value(r, MATCH) - value(vanilla[r["seed"]], MATCH) for r in group]),
             ]
         )
     columns = [
@@ -114,21 +116,15 @@ def page(
     gain = differences(results)
     for part in (kept, gain):
         print_table(part)
-    by_name = {
-        row[0]: dict(zip(("instance_match", *COLOUR, *CLASSES, *GEOMETRY), row[1:], strict=True)) for row in kept.rows
-    }
     bars = Bars(
         "What a linear probe reads off the frozen features (R2 or accuracy; bars are standard deviations over seeds)",
         [TITLES.get(c, c) for c in SHOWN],
-        {str(name): [row[c] for c in SHOWN] for name, row in by_name.items()},  # type: ignore[misc]
+        {str(row[0]): row[2:] for row in kept.rows},  # type: ignore[misc]
         decimals=2,
     )
     paths = Scatter(
         "Object hue against the host's own quality, along the training",
-        {
-            name: _trajectory([r for r in results if r["variant"] == name])
-            for name in dict.fromkeys(r["variant"] for r in results)
-        },
+        {name: _trajectory(group) for name, group in by_variant(results).items()},
         "instances matched",
         "object hue (R2)",
         note="Mean over seeds at each snapshot. Above vanilla's path at the same place: colour kept at equal quality.",
@@ -172,7 +168,7 @@ READING = (
 def _trajectory(group: Sequence[Result]) -> list[tuple[Value, Value]]:
     steps = zip(*(r["trajectory"] for r in group), strict=True)
     return [
-        (spread([value(p, MATCH) for p in points]), spread([value(p, "object_hue") for p in points]))
+        (Value.over([value(p, MATCH) for p in points]), Value.over([value(p, "object_hue") for p in points]))
         for points in steps
     ]
 
@@ -183,7 +179,6 @@ def _views(seed: int) -> Picture:
     from augaware.augment.pipeline import Pipeline
     from augaware.data.loader import open_source
     from augaware.picture import views_png
-    from augaware.recipes.demo import demo as recipe
 
     r = recipe(seed=seed)
     pipeline = Pipeline.from_specs(r.augment, r.size, r.mean, r.std)
@@ -200,7 +195,6 @@ def _neighbours(encoders: Mapping[str, str], seed: int) -> Picture:
     from augaware.data.root import open_dataset
     from augaware.evaluate import load_encoder
     from augaware.picture import neighbours_png
-    from augaware.recipes.demo import demo as recipe
     from augaware.tasks.features import extract
 
     images = open_dataset(".", "shapes")["test"]

@@ -71,9 +71,8 @@ def _from_run(run: Run) -> Frozen:
     """The exported encoder of a run, or that of its last checkpoint while it is not finished."""
     recipe = run.recipe
     f = build_encoder(recipe.encoder)
-    exported = run.path / "export" / "encoder.safetensors"
-    if exported.exists():
-        load_weights(f, exported)
+    if run.exported.exists():
+        load_weights(f, run.exported)
     else:
         state = run.load_state()
         if state is None:

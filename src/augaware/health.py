@@ -16,7 +16,6 @@ from augaware.data.base import Source
 from augaware.data.centre import centre_batch
 from augaware.objective import Network
 from augaware.random import epoch_order
-from augaware.views import View
 
 NEVER = -1  # the "epoch" of the panel's own views: no training epoch draws them
 QUERIES = 5  # every fifth image asks, the others answer
@@ -74,8 +73,7 @@ class Panel:
         parts = []
         for index in torch.split(self.index, BATCH):
             x = centre_batch(self.source, index, self.pipeline.size).to(device)
-            view = View(self.pipeline.normalised(x), {})
-            parts.append(network.f(view.image).float().cpu())
+            parts.append(network.f(self.pipeline.normalised(x)).float().cpu())
         y, labels = torch.cat(parts), self.source.labels[self.index]
         asks = torch.arange(len(y)) % QUERIES == 0
         return metrics.knn_accuracy(y[~asks], labels[~asks], y[asks], labels[asks], k=min(20, int((~asks).sum())))

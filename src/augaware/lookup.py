@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -68,11 +69,15 @@ def names(room: str) -> list[str]:
     package = importlib.import_module(f"augaware.{room}")
     found = []
     for module in pkgutil.iter_modules(package.__path__):
-        if module.name != "base" and not module.name.startswith("_") and not module.ispkg:
-            public = getattr(importlib.import_module(f"augaware.{room}.{module.name}"), "__all__", ())
-            if len(public) == 1:
-                found.append(module.name)
+        hidden = module.name == "base" or module.name.startswith("_") or module.ispkg
+        if not hidden and _is_plugin(room, module.name):
+            found.append(module.name)
     return sorted(found)
+
+
+def _is_plugin(room: str, name: str) -> bool:
+    """Whether the room's file ``name`` declares exactly one public name."""
+    return len(getattr(importlib.import_module(f"augaware.{room}.{name}"), "__all__", ())) == 1
 
 
 def load(room: str, name: str) -> Any:
@@ -84,8 +89,9 @@ def load(room: str, name: str) -> Any:
         except ModuleNotFoundError as error:
             raise RequestError(f"{kind} {name!r}: cannot import the module {error.name!r}") from None
     else:
-        accepted = names(room)
-        if name not in accepted:
+        # The named file alone is imported; the room's others only to say what is accepted.
+        if importlib.util.find_spec(f"augaware.{room}.{name}") is None or not _is_plugin(room, name):
+            accepted = names(room)
             raise RequestError(
                 f"unknown {kind} {name!r}; accepted: {', '.join(accepted)}, or a dotted module of yours"
                 f"{did_you_mean(name, accepted)}"

@@ -57,8 +57,8 @@ class Objective(nn.Module):
             raise RequestError(
                 f"aware: {' and '.join(repr(a.name) for a in owners)} both make their own projector; keep one of them"
             )
-        make = (owners[0] if owners else _VANILLA).projector
-        self.online = Network(f, make(host.projector, f.dim))
+        owner = owners[0] if owners else Awareness()  # its defaults are vanilla
+        self.online = Network(f, owner.projector(host.projector, f.dim))
         self.target = None if host.momentum is None else ema_copy(self.online)
         self.host = host
         self.awareness = nn.ModuleDict({a.name: a for a in awareness})
@@ -93,10 +93,3 @@ class Objective(nn.Module):
         """What follows each optimiser step: the EMA target moves."""
         if self.target is not None and self.host.momentum is not None:
             ema_update(self.target, self.online, self.host.momentum)
-
-
-class _Vanilla(Awareness):
-    """The default hooks."""
-
-
-_VANILLA = _Vanilla()

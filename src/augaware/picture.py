@@ -16,7 +16,6 @@ from augaware.data.centre import centre_batch
 from augaware.spaces import Interval
 
 SIDE = 1.9  # inches per picture
-GOOD = "#2a7a2a"
 
 
 def views_png(source: Source, pipeline: Pipeline, index: Tensor, seed: int, views: int = 2) -> bytes:

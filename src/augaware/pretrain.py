@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from augaware.augment.pipeline import Pipeline
-from augaware.checkpoint import Run, check_device, environment, refuse_existing
+from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
 from augaware.data.loader import Loader, open_source
 from augaware.errors import RequestError
@@ -33,12 +33,11 @@ from augaware.views import View
 
 VIEWS = 2
 SETTLED = 100  # steps before which the embeddings of a healthy run may still all point one way
-DECODED_SIDE = 3  # images are shrunk to 3 x size as they are read: a crop of a fifth of the area stays above size
 
 
 def start(recipe: Recipe, out: Path | str) -> Run:
     """Pretrain a new run in the folder ``out``, which must not exist. Raises :class:`RequestError` before making it."""
-    refuse_existing(out)  # before the images are read
+    refuse_existing(out, resuming(out))  # before the images are read
     with Display("reading images", total=1) as display:
         trainer = Trainer(recipe, display)
     run = Run.create(out, recipe, environment())
@@ -49,7 +48,7 @@ def start(recipe: Recipe, out: Path | str) -> Run:
 def resume(path: Path | str) -> Run:
     """Continue a run that was stopped, from its last checkpoint; one that has ended is left as it is."""
     run = Run.open(path)
-    if (run.path / "export" / "encoder.safetensors").exists():
+    if run.exported.exists():
         return run
     with Display("reading images", total=1) as display:
         trainer = Trainer(run.recipe, display)
@@ -69,8 +68,8 @@ class Trainer:
         objective = Objective.from_specs(build_encoder(recipe.encoder), recipe.host, recipe.aware, self.pipeline.spaces)
         if not any(p.requires_grad for p in objective.online.f.parameters()):
             raise RequestError(f"encoder {recipe.encoder!r} has nothing to train")
-        side, memory = DECODED_SIDE * recipe.size, int(recipe.memory_gib * 2**30)
-        self.source = open_source(recipe.data, side, memory, progress=display.reading)
+        memory = int(recipe.memory_gib * 2**30)
+        self.source = open_source(recipe.data, recipe.decoded_side, memory, progress=display.reading)
         self._told = 0  # how many of the source's skipped images the log names
         self.steps_per_epoch = len(self.source) // recipe.batch_size
         if self.steps_per_epoch == 0:

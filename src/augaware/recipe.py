@@ -85,6 +85,11 @@ class Recipe:
                 value = getattr(self, name)
                 raise RequestError(f"{name}={value!r} is unknown; accepted: {', '.join(accepted)}")
 
+    @property
+    def decoded_side(self) -> int:
+        """Images are shrunk to this short side as they are read: a crop of a fifth of the area stays above ``size``."""
+        return 3 * self.size
+
     def to_json(self) -> str:
         """The recipe as JSON text."""
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -101,8 +106,7 @@ class Recipe:
     def from_fields(cls, values: Mapping[str, Any]) -> Recipe:
         """A recipe of the given fields, defaults for the others."""
         check_fields(values)
-        fields_: dict[str, Any] = dict(values)
-        return cls(**fields_)
+        return cls(**dict[str, Any](values))
 
     def changed(self, values: Mapping[str, Any]) -> Recipe:
         """The recipe with some fields changed."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
@@ -48,13 +52,33 @@ def build_encoder(spec: str) -> Encoder:
     return backbone if isinstance(backbone, Encoder) else Encoder(backbone, feature_dim(backbone))
 
 
+class Modular(Protocol):
+    """What :func:`evaluating` needs of a network; an ``nn.Module`` has it."""
+
+    def eval(self) -> nn.Module:
+        """Leave training mode."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """The network and all its parts."""
+
+
+@contextmanager
+def evaluating(network: Modular) -> Iterator[None]:
+    """Eval mode inside, each module's training flag restored after: batch statistics stay bit for bit as they were."""
+    training = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, flag in training.items():
+            module.training = flag
+
+
 def feature_dim(backbone: nn.Module) -> int:
     """The width of what the backbone returns, from one blank image in eval mode."""
-    training = backbone.training
     side = _input_side(backbone)
-    with torch.no_grad():
-        y = backbone.eval()(torch.zeros(1, 3, side, side))
-    backbone.train(training)
+    with evaluating(backbone), torch.no_grad():
+        y = backbone(torch.zeros(1, 3, side, side))
     if y.ndim != 2:
         raise RequestError(f"encoder: {type(backbone).__name__} returns {tuple(y.shape)}; pooled (B, dim) is needed")
     return int(y.shape[1])

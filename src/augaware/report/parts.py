@@ -7,6 +7,7 @@ number, text or None. A name in the ``series`` of a chart gets one colour and on
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,11 @@ class Value:
     low: float | None = None
     high: float | None = None
     n: int | None = None
+
+    @classmethod
+    def over(cls, repeats: Sequence[float]) -> Value:
+        """Mean and sample standard deviation of repeats; a single one has no spread."""
+        return cls(statistics.fmean(repeats), statistics.stdev(repeats) if len(repeats) > 1 else None, n=len(repeats))
 
     @property
     def interval(self) -> tuple[float, float] | None:

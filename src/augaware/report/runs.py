@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -87,7 +86,7 @@ def spread(values: Sequence[float]) -> Cell:
     present = [v for v in values if math.isfinite(v)]
     if len(present) < 2:
         return present[0] if present else None
-    return Value(statistics.fmean(present), statistics.stdev(present), n=len(present))
+    return Value.over(present)
 
 
 def _results(groups: Groups) -> list[Part]:

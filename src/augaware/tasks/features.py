@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,19 +11,8 @@ from torch import Tensor
 from augaware.data.base import Source
 from augaware.data.centre import centre_batch
 from augaware.errors import RequestError
+from augaware.nets.base import evaluating
 from augaware.tasks.base import FrozenEncoder
-
-
-@contextmanager
-def evaluating(encoder: FrozenEncoder) -> Iterator[None]:
-    """Eval mode inside, each module's training flag restored after: batch statistics stay bit for bit as they were."""
-    training = {module: module.training for module in encoder.modules()}
-    encoder.eval()
-    try:
-        yield
-    finally:
-        for module, flag in training.items():
-            module.training = flag
 
 
 def extract(encoder: FrozenEncoder, source: Source, batch_size: int = 256) -> Tensor:
