@@ -27,9 +27,9 @@ __all__ = ["Ema"]
 class Ema(Host):
     """BYOL's loss without a predictor."""
 
-    def __init__(self, dim, momentum=0.9):
+    def __init__(self, setting, momentum=0.9):
         super().__init__()
-        self.dim, self.momentum = dim, momentum
+        self.dim, self.momentum = setting.dim, momentum
 
     def projector(self, d_in):
         return mlp((d_in, self.dim, 24))

@@ -16,7 +16,7 @@ ROOT = Path(augaware.__file__).parent
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
-LEAVES = {"errors", "spaces", "views", "losses", "random", "metrics", "lookup", "progress"}
+LEAVES = {"errors", "spaces", "views", "losses", "random", "metrics", "lookup", "progress", "distributed"}
 ANYTHING = {""}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
@@ -25,19 +25,22 @@ MAY_IMPORT = {
     "hosts": LEAVES | {"nets"},
     "awareness": LEAVES | {"nets"},
     "objective": LEAVES | {"nets", "hosts.base", "awareness.base"},
+    "optim": LEAVES | {"hosts.base", "objective", "recipe"},
     "data": LEAVES,
     "tasks": LEAVES | {"nets", "data"},
     "recipe": LEAVES,
     "recipes": {"recipe", "errors"},
     "checkpoint": LEAVES | {"nets", "recipe"},
     "log": LEAVES | {"checkpoint"},
-    "health": LEAVES | {"augment", "data", "objective"},
+    "health": LEAVES | {"augment", "data", "nets", "objective"},
     "picture": LEAVES | {"augment", "data"},
     "report": {"errors"},
     "analysis": LEAVES | {"nets", "data", "tasks", "augment", "objective"},
     # where it all comes together
     "evaluate": LEAVES | {"checkpoint", "nets", "data", "tasks", "recipe"},
-    "pretrain": LEAVES | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"},
+    "pretrain": LEAVES
+    | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
+    | {"hosts.base", "optim"},
     **dict.fromkeys(("__init__", "api", "cli", "demo", "demo_page"), ANYTHING),
 }
 

@@ -11,17 +11,20 @@ from torch.nn import functional as F
 
 from augaware import lookup
 from augaware.augment.pipeline import Pipeline
-from augaware.awareness.base import Awareness, Setting
+from augaware.awareness.base import Awareness, Embedding, Setting
 from augaware.errors import RequestError
+from augaware.hosts.base import HostSetting, Moment
 from augaware.nets.base import Encoder, build_encoder
 from augaware.objective import Objective
+from augaware.random import Draws
 from augaware.recipe import DEFAULT_AUGMENT
 from augaware.spaces import Space
 from augaware.views import View, difference
+from small_hosts import HOSTS, narrow
 
 SIZE, BATCH, DIM = 16, 12, 16
 EMA = "augaware_test_hosts.ema(momentum=0.9)"
-HOSTS = [*lookup.names("hosts"), EMA]
+MOCO = narrow("moco_v2")
 AWARENESS = lookup.names("awareness")
 EVERYTHING = tuple(lookup.names("augment"))
 
@@ -45,7 +48,12 @@ def encoder() -> Encoder:
 
 def objective(host: str, aware: list[str], spaces: object, seed: int = 0) -> Objective:
     torch.manual_seed(seed)
-    return Objective.from_specs(encoder(), host, aware, spaces)  # type: ignore[arg-type]
+    return Objective.from_specs(encoder(), host, aware, spaces, classes=4)  # type: ignore[arg-type]
+
+
+def numbered(seen: list[View]) -> dict[int, View]:
+    """Views as a network takes them, by their numbers."""
+    return dict(enumerate(seen))
 
 
 def layers(module: nn.Module) -> list[tuple[type, object]]:
@@ -95,7 +103,7 @@ def slow_augself(
     return found
 
 
-@pytest.mark.parametrize("host", ["simclr", EMA])
+@pytest.mark.parametrize("host", ["simclr", EMA, MOCO])
 def test_augself_is_the_published_sum(host: str) -> None:
     of = pipeline("crop", "flip", "color_jitter(0.4, 0.4, 0.4, 0.1)", "gaussian_blur", "solarize")
     weights = {"crop": 0.5, "color_jitter": 2.0, "flip": 1.0, "gaussian_blur": 0.25, "solarize": 3}
@@ -103,11 +111,12 @@ def test_augself_is_the_published_sum(host: str) -> None:
     seen = views(of)
     parts = whole(seen)
     with torch.no_grad():
-        online = whole.online(seen)
-        y_2 = online[1].y if whole.target is None else whole.target(seen)[1].y
+        online = whole.online({n: view for n, view in numbered(seen).items() if host != MOCO or n == 0})
+        y_2 = online[1].y if host != MOCO else whole.target({1: seen[1]})[1].y
         phi = dict(whole.awareness["augself"].phi.items())
         expected = slow_augself(phi, online[0].y, y_2, seen[0].omega, seen[1].omega)
-    assert set(parts) == {"loss", "loss/host", *(f"loss/augself/{name}" for name in weights)}
+    logged = (f"{kind}/augself/{name}" for kind in ("loss", "nothing") for name in weights)
+    assert set(parts) == {"loss", "loss/host", *logged}
     for name in weights:
         assert parts[f"loss/augself/{name}"].item() == pytest.approx(expected[name], rel=1e-4, abs=1e-6)
     total = parts["loss/host"].item() + sum(weights[name] * expected[name] for name in weights)
@@ -119,7 +128,7 @@ def test_augself_predicts_a_rotation_difference_as_a_class_mod_4() -> None:
     whole = objective("simclr", ["augself('rotate90')"], of.spaces)
     seen = views(of)
     parts = whole(seen)
-    online = whole.online(seen)
+    online = whole.online(numbered(seen))
     pairs = torch.cat((torch.cat((online[0].y, online[1].y), 1), torch.cat((online[1].y, online[0].y), 1)))
     logits = whole.awareness["augself"].phi["rotate90"](pairs).double()
     k_1, k_2 = (view.omega["rotate90"][:, 0].long().tolist() for view in seen)
@@ -174,27 +183,69 @@ def test_a_list_of_targets_is_weight_one_for_each_and_the_papers_pair_is_the_def
     assert lookup.build("awareness", "augself({'flip': 0.5, 'crop': 0})", setting).lam == {"crop": 0.0, "flip": 0.5}
 
 
-def test_with_an_ema_host_the_second_feature_is_the_targets_and_carries_no_gradient() -> None:
+def test_where_only_the_target_sees_view_2_its_feature_stands_in_without_a_gradient() -> None:
     of = pipeline()
-    whole = objective(EMA, ["augself(hidden=8)"], of.spaces)
+    whole = objective(MOCO, ["augself(hidden=8)"], of.spaces)
     assert whole.target is not None
     with torch.no_grad():
         for parameter in whole.target.f.parameters():
             parameter.mul_(1.5)  # so that the target's y differs from the online one
     seen = views(of)
-    online, target = whole.online(seen), whole.target(seen)
-    loss = whole.awareness["augself"].losses(online, target)["crop"][1]
+    online = whole.online({0: seen[0]})
+    with torch.no_grad():
+        target = whole.target({1: seen[1]})
+    loss = whole.awareness["augself"].losses(online, target)["crop"].loss
     y_1, y_2 = online[0].y, target[1].y
     pairs = torch.cat((torch.cat((y_1, y_2), 1), torch.cat((y_2, y_1), 1)))
     spaces = whole.awareness["augself"].spaces
     d = torch.cat([difference(a.omega, b.omega, spaces, "crop") for a, b in (seen, seen[::-1])])
     expected = F.mse_loss(torch.tanh(whole.awareness["augself"].phi["crop"](pairs)), d)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-    slope_1, slope_2 = torch.autograd.grad(loss, (online[0].y, online[1].y), allow_unused=True)
-    assert slope_1 is not None
-    assert slope_1.abs().sum() > 0
-    assert slope_2 is None
-    assert not y_2.requires_grad or y_2.grad_fn is None
+    (slope,) = torch.autograd.grad(loss, online[0].y)
+    assert slope.abs().sum() > 0
+    assert not y_2.requires_grad
+
+
+def test_where_the_host_encodes_both_views_online_augself_reads_the_online_features() -> None:
+    of = pipeline()
+    whole = objective(EMA, ["augself(hidden=8)"], of.spaces)
+    seen = numbered(views(of))
+    online, target = whole.online(seen), whole.target(seen)
+    loss = whole.awareness["augself"].losses(online, target)["crop"].loss
+    slopes = torch.autograd.grad(loss, (online[0].y, online[1].y))
+    assert all(slope.abs().sum() > 0 for slope in slopes)
+
+
+def test_with_small_crops_augself_reads_the_first_two_views_only() -> None:
+    small = Pipeline.from_specs(("crop(scale=(0.05, 0.2))", "flip"), 8, (0.5,) * 3, (0.25,) * 3)
+    of = pipeline("crop", "flip")
+    pixels, sizes = torch.rand(BATCH, 3, 24, 20), torch.tensor([[24, 20]]).expand(BATCH, 2)
+    crops = [small.view(pixels, sizes, torch.arange(BATCH), 0, 0, number) for number in (2, 3)]
+    whole = objective(narrow("swav"), ["augself(['crop', 'flip'], hidden=8)"], of.spaces)
+    online = whole.online(numbered([*views(of), *crops]))
+    extra = whole.awareness["augself"].losses(online, {})
+    pair = whole.awareness["augself"].losses({n: online[n] for n in (0, 1)}, {})
+    assert {name: part.loss.item() for name, part in extra.items()} == {n: part.loss.item() for n, part in pair.items()}
+
+
+def test_a_head_that_predicts_nothing_has_the_known_losses() -> None:
+    """The fact sheet's baselines: colour .1333, crop .0312, flip .693, rotation 1.386."""
+    of = Pipeline.from_specs(
+        ("crop(scale=(0.2, 1.0))", "flip", "color_jitter(0.4, 0.4, 0.4, 0.1)", "rotate90(p=1)"),
+        8,
+        (0.5,) * 3,
+        (1.0,) * 3,
+    )
+    n = 20000
+    sizes, index = torch.full((n, 2), 1000), torch.arange(n)
+    omegas = [of.sample(Draws.of(0, 0, index, number), sizes) for number in range(2)]
+    online = {k: Embedding(omega, torch.zeros(n, DIM), torch.zeros(n, 1)) for k, omega in enumerate(omegas)}
+    targets = ["crop", "flip", "color_jitter", "rotate90"]
+    awareness = lookup.build("awareness", f"augself({targets}, hidden=2)", Setting(DIM, of.spaces))
+    found = {name: part.nothing.item() for name, part in awareness.losses(online, {}).items()}
+    assert found == pytest.approx(
+        {"color_jitter": 0.1333, "crop": 0.0312, "flip": math.log(2), "rotate90": math.log(4)}, rel=0.015
+    )
 
 
 def test_weight_zero_is_the_host_alone() -> None:
@@ -238,7 +289,7 @@ def test_cassle_projects_the_features_next_to_gamma_of_omega(chosen: list[str] |
     of = pipeline()
     whole = objective("simclr", [f"cassle(condition={chosen}, depth=3, width=8)"], of.spaces)
     seen = views(of)
-    z = [embedding.z for embedding in whole.online(seen)]
+    z = [embedding.z for embedding in whole.online(numbered(seen)).values()]
     g, gamma = whole.online.g.g, whole.online.g.gamma
     names = list(of.spaces) if chosen is None else chosen
     omega = torch.cat([slow_condition(view.omega, names, dict(of.spaces)) for view in seen])
@@ -283,7 +334,7 @@ def test_with_gamma_zeroed_cassle_is_the_plain_projector_on_y_and_zeros() -> Non
     seen = views(of)
     y = whole.online.f(torch.cat([view.image for view in seen]))
     expected = whole.online.g.g(torch.cat((y, torch.zeros(2 * BATCH, 8)), dim=1))
-    assert torch.equal(torch.cat([e.z for e in whole.online(seen)]), expected)
+    assert torch.equal(torch.cat([e.z for e in whole.online(numbered(seen)).values()]), expected)
 
 
 def test_scale_is_the_weight_that_gammas_last_bn_starts_with() -> None:
@@ -310,7 +361,7 @@ def test_the_target_of_an_ema_host_conditions_each_view_on_its_own_omega() -> No
     assert whole.target is not None
     seen = views(of)
     swapped = [View(seen[0].image, seen[1].omega), View(seen[1].image, seen[0].omega)]
-    one, two = whole.target(seen), whole.target(swapped)
+    one, two = whole.target(numbered(seen)), whole.target(numbered(swapped))
     assert torch.equal(one[0].y, two[0].y)
     assert not torch.allclose(one[0].z, two[0].z)
 
@@ -339,7 +390,7 @@ def test_two_owners_of_the_projector_are_refused_by_name() -> None:
     of = pipeline()
     cassle = lookup.build("awareness", "cassle", Setting(DIM, of.spaces))
     with pytest.raises(RequestError, match="'cassle' and 'test_awareness' both make their own projector"):
-        Objective(encoder(), lookup.build("hosts", "simclr", DIM), [cassle, Owner()])
+        Objective(encoder(), lookup.build("hosts", "simclr", HostSetting(DIM)), [cassle, Owner()])
 
 
 def test_an_awareness_named_twice_is_refused() -> None:
@@ -352,7 +403,7 @@ def test_an_awareness_named_twice_is_refused() -> None:
 def test_every_host_trains_with_every_awareness(host: str, aware: list[str]) -> None:
     """Three steps: finite, the gradient reaches encoder, projector and all parts, and every trained weight moves."""
     of = pipeline()
-    whole = objective(host, aware, of.spaces)
+    whole = objective(narrow(host), aware, of.spaces)
     start = {name: p.detach().clone() for name, p in whole.named_parameters() if p.requires_grad}
     assert any(name.startswith("online.f.") for name in start)
     if "augself" in aware:
@@ -362,29 +413,33 @@ def test_every_host_trains_with_every_awareness(host: str, aware: list[str]) -> 
     optimizer = torch.optim.SGD([p for p in whole.parameters() if p.requires_grad], 0.1)
     reached: set[str] = set()
     for step in range(3):
-        parts = whole(views(of, epoch=step))
+        now = Moment(step, 3, 3)
+        whole.before_step(now)
+        parts = whole(views(of, epoch=step), torch.arange(BATCH) % 4)
         assert all(value.isfinite() and value.shape == () for value in parts.values())
         optimizer.zero_grad()
         parts["loss"].backward()
+        whole.after_backward(now)
         for name, p in whole.named_parameters():
             assert p.grad is None or p.grad.isfinite().all(), name
             if p.grad is not None and p.grad.abs().sum() > 0:
                 reached.add(name)
         optimizer.step()
-        whole.after_step()
+        whole.after_step(now)
     assert reached == set(start)
     assert not any(name.startswith("target.") for name in reached)
-    now = dict(whole.named_parameters())
-    assert all(not torch.equal(start[name], now[name]) for name in start)
+    ended = dict(whole.named_parameters())
+    assert all(not torch.equal(start[name], ended[name]) for name in start)
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_vanilla_is_no_awareness_at_all(host: str) -> None:
     of = pipeline()
-    none, vanilla = objective(host, [], of.spaces), objective(host, ["vanilla()"], of.spaces)
+    none, vanilla = (objective(narrow(host), aware, of.spaces) for aware in ([], ["vanilla()"]))
     assert set(none.state_dict()) == set(vanilla.state_dict())
     assert all(torch.equal(value, vanilla.state_dict()[name]) for name, value in none.state_dict().items())
-    one, two = none(views(of)), vanilla(views(of))
+    labels = torch.arange(BATCH) % 4
+    one, two = none(views(of), labels), vanilla(views(of), labels)
     assert one.keys() == two.keys() == {"loss", "loss/host"}
     assert torch.equal(one["loss"], two["loss"])
 

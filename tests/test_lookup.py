@@ -124,7 +124,7 @@ def test_every_plug_in_of_a_room_loads_and_has_a_summary(room: str) -> None:
     assert not {"base", "pipeline", "separable", "heads"} & set(names)
     for name in names:
         shown = lookup.summary(room, name)
-        assert shown.keys() == {"name", "spec", "summary"}
+        assert shown.keys() == {"name", "spec", "summary"} | ({"expected"} if room == "recipes" else set())
         assert shown["name"] == name
         assert 10 < len(shown["summary"]) <= 150
         called = ast.parse(shown["spec"], mode="eval").body  # required arguments stand there by name alone

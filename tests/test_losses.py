@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from augaware.losses import nt_xent
+from augaware.losses import contrast, nt_xent, sinkhorn
 
 
 def slow_nt_xent(z_1: Tensor, z_2: Tensor, temperature: float) -> float:
@@ -78,8 +79,84 @@ def test_the_gradient_of_nt_xent_is_that_of_the_slow_loop() -> None:
             assert z_1.grad[row, column].item() == pytest.approx(slope, abs=1e-5)
 
 
-def test_half_precision_embeddings_are_compared_in_float32() -> None:
-    z_1, z_2 = (z.bfloat16() for z in embeddings(8, 16))
-    found = nt_xent(z_1, z_2, 0.1)
-    assert found.dtype == torch.float32
-    assert found.item() == pytest.approx(slow_nt_xent(z_1, z_2, 0.1), abs=1e-5)
+def slow_contrast(q: Tensor, k: Tensor, temperature: float) -> float:
+    """InfoNCE in one direction, one query at a time; q and k are not normalised here."""
+    queries, keys = q.tolist(), k.tolist()
+    total = 0.0
+    for i, a in enumerate(queries):
+        scores = [math.exp(sum(x * y for x, y in zip(a, b, strict=True)) / temperature) for b in keys]
+        total -= math.log(scores[i] / sum(scores))
+    return total / len(queries)
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.2, 1.0])
+def test_contrast_is_infonce_query_by_query(temperature: float) -> None:
+    q, k = (F.normalize(z.double(), dim=1) for z in embeddings(7, 5))
+    assert contrast(q, k, temperature).item() == pytest.approx(slow_contrast(q, k, temperature), rel=1e-9)
+    assert contrast(q, k, temperature).item() != pytest.approx(contrast(k, q, temperature).item(), abs=1e-4)
+
+
+def test_contrast_of_unrelated_or_equal_vectors_costs_about_log_n() -> None:
+    q, k = torch.randn(2, 256, 512, generator=torch.Generator().manual_seed(2))
+    found = contrast(F.normalize(q, dim=1), F.normalize(k, dim=1), 0.2).item()
+    assert found == pytest.approx(math.log(256) + 1 / (2 * 512 * 0.2**2), abs=0.03)
+    assert contrast(torch.ones(9, 4), torch.ones(9, 4), 0.2).item() == pytest.approx(math.log(9), abs=1e-6)
+
+
+# Sinkhorn
+
+
+def scores_of(n: int, c: int, d: int = 16, seed: int = 0) -> Tensor:
+    """Cosines of random embeddings with random prototypes."""
+    torch.manual_seed(seed)
+    return (F.normalize(torch.randn(n, d), dim=1) @ F.normalize(torch.randn(c, d), dim=1).T).double()
+
+
+def slow_sinkhorn(scores: list[list[float]], epsilon: float, iterations: int) -> list[list[float]]:
+    """Algorithm 1 of SwAV as it is written: exp, then in turns prototypes to 1/C and samples to 1/B, times B."""
+    q = [[math.exp(s / epsilon) for s in row] for row in scores]
+    b, c = len(q), len(q[0])
+    for _ in range(iterations):
+        for k in range(c):
+            mass = sum(row[k] for row in q)
+            for row in q:
+                row[k] *= 1 / (c * mass)
+        for row in q:
+            mass = sum(row)
+            for k in range(c):
+                row[k] *= 1 / (b * mass)
+    return [[b * value for value in row] for row in q]
+
+
+@pytest.mark.parametrize(("n", "c"), [(12, 5), (5, 12), (1, 3), (3, 1)])
+@pytest.mark.parametrize("iterations", [1, 3, 10])
+def test_sinkhorn_is_its_algorithm_number_by_number(n: int, c: int, iterations: int) -> None:
+    scores = scores_of(n, c)
+    expected = torch.tensor(slow_sinkhorn(scores.tolist(), 0.05, iterations), dtype=torch.float64)
+    torch.testing.assert_close(sinkhorn(scores, 0.05, iterations), expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(sinkhorn(scores.float(), 0.05, iterations), expected.float(), rtol=2e-5, atol=1e-7)
+
+
+def test_sinkhorn_rows_are_distributions_and_columns_share_the_batch() -> None:
+    scores = scores_of(256, 100, d=128)
+    for iterations, off in ((3, 0.025), (100, 1e-7)):
+        q = sinkhorn(scores, 0.05, iterations)
+        assert (q >= 0).all()
+        torch.testing.assert_close(q.sum(dim=1), torch.ones(256).double(), rtol=0, atol=1e-12)
+        share = q.sum(dim=0) * 100 / 256
+        assert (share - 1).abs().max() < off
+    plain = torch.softmax(scores / 0.05, dim=1).sum(dim=0) * 100 / 256
+    assert (plain - 1).abs().max() > 0.3  # which is what it is for
+
+
+def test_sinkhorn_does_not_overflow() -> None:
+    scores = 1e4 * scores_of(20, 6).float()
+    assert (scores / 0.05).exp().isinf().any()
+    q = sinkhorn(scores, 0.05)
+    assert q.isfinite().all()
+    torch.testing.assert_close(q.sum(dim=1), torch.ones(20), rtol=0, atol=1e-5)
+    torch.testing.assert_close(sinkhorn(scores_of(20, 6) + 1e3, 0.05), sinkhorn(scores_of(20, 6), 0.05))
+
+
+def test_sinkhorn_carries_no_gradient() -> None:
+    assert not sinkhorn(scores_of(4, 3).requires_grad_(True), 0.05).requires_grad

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +13,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from augaware import lookup
-from augaware.checkpoint import Run, plain_weights, seeded_encoder
+from augaware.checkpoint import Run, load_weights, plain_weights, seeded_encoder
 from augaware.errors import RequestError
-from augaware.nets.base import build_encoder
+from augaware.nets.base import Encoder, build_encoder
 from augaware.nets.heads import mlp
 from augaware.recipe import Recipe
 
@@ -44,21 +45,114 @@ def test_every_encoder_gives_features_of_the_width_it_states(spec: str) -> None:
     assert not torch.equal(y[0], y[1])
 
 
-def test_resnet18_starts_as_in_the_papers_code() -> None:
+@pytest.mark.parametrize(
+    ("spec", "dim", "count", "last", "blocks"), [("resnet18", 512, 20, ".bn2", 8), ("resnet50", 2048, 53, ".bn3", 16)]
+)
+def test_resnets_start_as_in_the_papers_code(spec: str, dim: int, count: int, last: str, blocks: int) -> None:
     torch.manual_seed(0)
-    f = build_encoder("resnet18")
-    assert f.dim == 512
+    f = build_encoder(spec)
+    assert f.dim == dim
     assert f.training
     convolutions = [m for m in f.modules() if isinstance(m, nn.Conv2d)]
-    assert len(convolutions) == 20
+    assert len(convolutions) == count
     for conv in convolutions:  # PyTorch's default: Kaiming uniform with a = sqrt 5, which is U(+-1/sqrt(fan_in))
         bound = 1 / math.sqrt(conv.weight[0].numel())
         assert 0.99 * bound < conv.weight.abs().max() <= bound
         assert conv.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
-    last = [m for name, m in f.named_modules() if name.endswith(".bn2")]
-    assert len(last) == 8
-    assert all(torch.equal(m.weight, torch.zeros_like(m.weight)) for m in last)
+    ends = [m for name, m in f.named_modules() if name.startswith("backbone.layer") and name.endswith(last)]
+    assert len(ends) == blocks
+    assert all(torch.equal(m.weight, torch.zeros_like(m.weight)) for m in ends)
     assert torch.equal(f.backbone.bn1.weight, torch.ones(64))
+
+
+@pytest.fixture(scope="module")
+def vit() -> Encoder:
+    """MoCo v3's ViT-S/16, not to be changed."""
+    torch.manual_seed(0)
+    return build_encoder("vit_small").eval()
+
+
+def test_vit_small_is_moco_v3s_vit_s(vit: Encoder) -> None:
+    f = vit.backbone
+    assert (vit.dim, len(f.blocks), f.patch_embed.proj.kernel_size) == (384, 12, (16, 16))
+    for block in f.blocks:
+        assert (block.attn.num_heads, block.attn.qkv.bias is not None, block.mlp.fc1.out_features) == (
+            12,
+            True,
+            4 * 384,
+        )
+    assert {m.eps for m in f.modules() if isinstance(m, nn.LayerNorm)} == {1e-6}
+    assert sum(p.numel() for p in vit.parameters()) == 21_665_664
+    untrained = {name for name, p in f.named_parameters() if not p.requires_grad}
+    assert untrained == {"pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"}
+
+
+def test_vit_small_starts_as_in_moco_v3s_code(vit: Encoder) -> None:
+    f = vit.backbone
+    bounds = {"qkv": math.sqrt(6 / (384 + 384)), "fc1": math.sqrt(6 / (5 * 384)), "fc2": math.sqrt(6 / (5 * 384))}
+    for name, m in f.named_modules():
+        if isinstance(m, nn.Linear):
+            bound = bounds.get(name.rpartition(".")[2], math.sqrt(6 / (384 + 384)))
+            assert 0.99 * bound < m.weight.abs().max() <= bound
+            assert m.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.02)
+            assert not m.bias.any()
+    bound = math.sqrt(6 / (3 * 16**2 + 384))
+    assert 0.99 * bound < f.patch_embed.proj.weight.abs().max() <= bound
+    assert not f.patch_embed.proj.bias.any()
+    assert 0 < f.cls_token.abs().max() < 1e-5
+
+
+def test_the_sincos_table_is_the_formula_patch_by_patch(vit: Encoder) -> None:
+    expected = [[0.0] * 384]  # the cls token
+    for row in range(14):
+        for column in range(14):
+            w = [10000 ** (-k / 96) for k in range(96)]
+            quarters = ((math.sin, row), (math.cos, row), (math.sin, column), (math.cos, column))
+            expected.append([function(place * w_k) for function, place in quarters for w_k in w])
+    assert torch.allclose(vit.backbone.pos_embed[0], torch.tensor(expected), rtol=0, atol=3e-6)
+
+
+@torch.no_grad()
+def test_vit_small_gives_the_normed_cls_token_of_crops_of_any_size(vit: Encoder) -> None:
+    x = torch.randn(2, 3, 96, 96)
+    y = vit(x)
+    assert torch.equal(y, vit.backbone.forward_features(x)[:, 0])
+    assert torch.allclose(y.mean(1), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(y.var(1, correction=0), torch.ones(2), atol=1e-2)
+    assert vit(torch.randn(1, 3, 224, 224)).shape == vit(torch.randn(1, 3, 32, 48)).shape == (1, 384)
+    swapped = torch.cat([x[..., 48:], x[..., :48]], 3)  # the same patches in other places: positions are used
+    assert not torch.allclose(vit(swapped), y, atol=1e-3)
+    with pytest.raises(RequestError, match=r"images of 32 x 40 px .* a size divisible by 16"):
+        vit(torch.randn(1, 3, 32, 40))
+
+
+@pytest.mark.parametrize("spec", ["vit_small(size=32)", "vit_small(32, 6, 8, 'learned', False)"])
+def test_vit_small_trains_all_but_what_is_fixed(spec: str) -> None:
+    torch.manual_seed(0)
+    f = build_encoder(spec)
+    f(torch.randn(2, 3, 32, 32)).square().mean().backward()
+    (f(torch.randn(2, 3, 16, 16)) ** 3).mean().backward()
+    fixed = {name for name, p in f.backbone.named_parameters() if p.grad is None or not p.grad.any()}
+    if "learned" in spec:
+        assert fixed == set()
+        assert f.backbone.pos_embed.shape == (1, 17, 384)
+        assert f.backbone.pos_embed.std().item() == pytest.approx(0.02, rel=0.05)
+        assert f.backbone.blocks[0].attn.num_heads == 6
+    else:
+        assert fixed == {"pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"}
+
+
+def test_vit_smalls_weights_are_exported_with_timms_names_and_load_again(tmp_path: Path) -> None:
+    import timm
+
+    run = Run.create(tmp_path / "run", Recipe(data="shapes"), {})
+    one, other = (seeded_encoder("vit_small(size=32)", seed) for seed in (1, 2))
+    x = torch.randn(2, 3, 32, 32)
+    file = run.export(one)
+    load_weights(other, file)
+    assert torch.equal(one.eval()(x), other.eval()(x))
+    theirs = timm.create_model("deit_small_patch16_224", img_size=32, num_classes=0)
+    assert {k: v.shape for k, v in theirs.state_dict().items()} == {k: v.shape for k, v in load_file(file).items()}
 
 
 def test_the_cifar_stem_is_3x3_of_stride_1_without_pooling() -> None:
@@ -99,6 +193,13 @@ def test_pixels_are_the_image_averaged_down() -> None:
         ("torchvision/squeezenet1_1", ["squeezenet1_1", "no classifier to take off"]),
         ("", ["''"]),
         ("timm/", ["encoder"]),
+        ("resnet50(stem='x')", ["stem='x'", "'imagenet', 'cifar'"]),
+        ("vit_small(size=100)", ["size=100", "divisible by patch=16"]),
+        ("vit_small(size=0)", ["size=0", "at least 1"]),
+        ("vit_small(patch='16')", ["patch='16'", "whole number"]),
+        ("vit_small(heads=5)", ["heads=5", "384", "accepted: 1, 2, 3, 4, 6, 8, 12"]),
+        ("vit_small(positions='sin')", ["positions='sin'", "accepted: sincos, learned"]),
+        ("vit_small(freeze_patches='no')", ["freeze_patches='no'", "True or False"]),
     ],
 )
 def test_a_wrong_encoder_is_refused_in_one_line(spec: str, words: list[str]) -> None:

@@ -37,10 +37,10 @@ def cell(png: bytes, rows: int, columns: int) -> tuple[float, float]:
 
 
 def test_views_are_drawn_in_a_row_per_image() -> None:
-    width, height = cell(views_png(SOURCE, EVERYTHING, INDEX, seed=0), 3, 3)
+    width, height = cell(views_png(SOURCE, [EVERYTHING] * 2, INDEX, seed=0), 3, 3)
     assert 100 <= width <= 400
     assert width < height <= 2 * width  # omega is written below
-    wider = cell(views_png(SOURCE, EVERYTHING, INDEX[:1], seed=0, views=3), 1, 4)
+    wider = cell(views_png(SOURCE, [EVERYTHING] * 3, INDEX[:1], seed=0), 1, 4)
     assert wider == pytest.approx((width, height), abs=1)
 
 
@@ -61,7 +61,7 @@ def test_the_caption_of_a_view_is_its_omega() -> None:
 
 
 def test_the_picture_of_the_views_is_a_function_of_the_seed() -> None:
-    one, again, other = (views_png(SOURCE, EVERYTHING, INDEX[:1], seed) for seed in (0, 0, 1))
+    one, again, other = (views_png(SOURCE, [EVERYTHING] * 2, INDEX[:1], seed) for seed in (0, 0, 1))
     assert one == again
     assert one != other
 
@@ -69,8 +69,7 @@ def test_the_picture_of_the_views_is_a_function_of_the_seed() -> None:
 def test_the_views_shown_are_the_views_made() -> None:
     # Solarised at 0 a view is its image's negative: black and white swap places in the picture too.
     plain, negative = (
-        opened(views_png(SOURCE, pipeline(f"solarize(p={p}, threshold=(0, 0))"), INDEX[:1], seed=0, views=1))
-        for p in (0, 1)
+        opened(views_png(SOURCE, [pipeline(f"solarize(p={p}, threshold=(0, 0))")], INDEX[:1], seed=0)) for p in (0, 1)
     )
     there = [torch.tensor(p.getpixel((round(0.75 * p.width), round(0.35 * p.height)))) for p in (plain, negative)]
     assert ((there[0] + there[1] - 255).abs() <= 3).all()

@@ -176,3 +176,24 @@ def test_what_is_not_a_run_is_refused(tmp_path: Path) -> None:
 def test_report_needs_no_torch() -> None:
     code = "import sys, augaware.report.runs; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_extra_loss_stands_beside_that_of_predicting_nothing(tmp_path: Path) -> None:
+    for seed, trained in enumerate((0.1, 0.2)):
+        folder = make_run(tmp_path / f"r{seed}", seed, aware=["augself()"])
+        lines = [
+            {"step": i, "epoch": 0, "loss/augself/crop": trained if i == 9 else 1.0, "nothing/augself/crop": 0.03125}
+            for i in range(10)
+        ]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    make_run(tmp_path / "vanilla")
+    _, text = written([tmp_path / "r0", tmp_path / "r1", tmp_path / "vanilla"], tmp_path / "report.html")
+    assert "What awareness predicts, and how well" in text
+    assert "augself/crop 0.031 ± 0.000 0.150 ± 0.071 4.80 ± 2.26" in text
+    assert "predicting nothing" in text
+    assert "nothing/augself" not in text  # it is a line in the chart of its loss, not a chart of its own
+
+
+def test_runs_without_extra_losses_say_nothing_of_predictions(tmp_path: Path) -> None:
+    _, text = written([make_run(tmp_path / "run", test=0.5)], tmp_path / "report.html")
+    assert "predicting nothing" not in text

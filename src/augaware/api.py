@@ -108,10 +108,10 @@ def views(
     seed: int = 0,
     set: Mapping[str, Any] | None = None,  # the command line's --set
 ) -> Path:
-    """Draw ``count`` images of ``data``, two views of each and their omega into the PNG file ``out``."""
+    """Draw ``count`` images of ``data``, the views of each and their omega into the PNG file ``out``."""
     import torch
 
-    from augaware.augment.pipeline import Pipeline
+    from augaware.augment.plan import pipelines
     from augaware.checkpoint import refuse_existing, write_file
     from augaware.data.loader import open_source
     from augaware.picture import views_png
@@ -122,9 +122,9 @@ def views(
     refuse_existing(out)
     chosen = {"size": size} if size is not None else {}
     recipe = Recipe.from_fields({"data": data, **chosen, **dict(set or {})})
-    pipeline = Pipeline.from_specs(recipe.augment, recipe.size, recipe.mean, recipe.std)
+    planned = pipelines(recipe)
     source = open_source(data, recipe.decoded_side)
-    picture = views_png(source, pipeline, torch.arange(min(count, len(source))), seed)
+    picture = views_png(source, planned, torch.arange(min(count, len(source))), seed)
     try:
         Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)
         write_file(Path(out), picture)

@@ -115,6 +115,8 @@ def list_(
         typer.echo(f"{title}:")
         for entry in entries:
             typer.echo(f"  {entry['spec']}\n      {entry['summary']}")
+            if "expected" in entry:
+                typer.echo(f"      Expected: {entry['expected']}")
 
 
 @app.command()

@@ -125,9 +125,9 @@ def instance_match(frozen: Frozen, r: Recipe) -> float:
     import torch
 
     from augaware import metrics
-    from augaware.augment.pipeline import Pipeline
+    from augaware.augment.plan import pipelines
 
-    pipeline = Pipeline.from_specs(r.augment, r.size, r.mean, r.std)
+    pipeline = pipelines(r)[0]
     images = _splits()["test"].batch(torch.arange(MATCHED))
     views = [pipeline.view(images.pixels, images.sizes, images.index, r.seed, 0, number) for number in range(2)]
     with torch.no_grad():

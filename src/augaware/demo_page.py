@@ -176,13 +176,12 @@ def _trajectory(group: Sequence[Result]) -> list[tuple[Value, Value]]:
 def _views(seed: int) -> Picture:
     import torch
 
-    from augaware.augment.pipeline import Pipeline
+    from augaware.augment.plan import pipelines
     from augaware.data.loader import open_source
     from augaware.picture import views_png
 
     r = recipe(seed=seed)
-    pipeline = Pipeline.from_specs(r.augment, r.size, r.mean, r.std)
-    png = views_png(open_source("shapes(n=8)"), pipeline, torch.arange(4), seed)
+    png = views_png(open_source("shapes(n=8)"), pipelines(r), torch.arange(4), seed)
     return Picture(
         "Two views of four images, with the omega that made them",
         "Each row shows a drawn image and two augmented views of it; below each view stand its augmentation "

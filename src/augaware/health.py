@@ -14,6 +14,7 @@ from augaware import metrics
 from augaware.augment.pipeline import Pipeline
 from augaware.data.base import Source
 from augaware.data.centre import centre_batch
+from augaware.nets.base import evaluating
 from augaware.objective import Network
 from augaware.random import epoch_order
 
@@ -40,12 +41,13 @@ class Panel:
     @torch.no_grad()
     def look(self, network: Network, device: torch.device) -> Health:
         """Measure f's features y and the embeddings z of two augmented views, and y of the plain images for kNN."""
-        training = network.training
-        network.eval()
+        with evaluating(network):
+            return self._measured(network, device)
+
+    def _measured(self, network: Network, device: torch.device) -> Health:
         y_1, z_1 = self._embed(network, device, number=0)
         y_2, z_2 = self._embed(network, device, number=1)
         if not all(bool(t.isfinite().all()) for t in (y_1, z_1, y_2, z_2)):
-            network.train(training)
             return Health({}, metrics.collapse_warning(torch.full_like(z_1, torch.nan)))
         numbers = {
             "feature_std": metrics.feature_std(y_1),
@@ -56,7 +58,6 @@ class Panel:
         }
         if self.source.labels is not None:
             numbers["knn"] = self._knn(network, device)
-        network.train(training)
         return Health(numbers, metrics.collapse_warning(z_1))
 
     def _embed(self, network: Network, device: torch.device, number: int) -> tuple[Tensor, Tensor]:
@@ -64,7 +65,7 @@ class Panel:
         for index in torch.split(self.index, BATCH):
             batch = self.source.batch(index).to(device)
             view = self.pipeline.view(batch.pixels, batch.sizes, batch.index, self.seed, NEVER, number)
-            embedding = network([view])[0]
+            embedding = network({0: view})[0]
             parts.append((embedding.y.float().cpu(), embedding.z.float().cpu()))
         return torch.cat([y for y, _ in parts]), torch.cat([z for _, z in parts])
 

@@ -30,6 +30,7 @@ SINGULAR = {
     "analysis": "analysis",
 }
 CONTEXT = {"hosts": 1, "awareness": 1, "augment": 1}  # leading arguments that the library passes, not the spec
+EXPECTED = "Expected:"
 _CALL = re.compile(r"\s*(?P<name>[A-Za-z_][\w.]*)\s*(?P<arguments>\(.*\))?\s*", re.DOTALL)
 
 
@@ -123,9 +124,17 @@ def build(room: str, spec: str, *context: Any) -> Any:
 
 
 def summary(room: str, name: str) -> dict[str, str]:
-    """Name, signature as a spec with its defaults, and the first line of the docstring: what ``list`` prints."""
+    """Name, signature as a spec with its defaults, and the first line of the docstring: what ``list`` prints.
+
+    A recipe's has ``"expected"`` too: the paragraph of its docstring that begins with "Expected:".
+    """
     target = load(room, name)
     parameters = list(inspect.signature(target).parameters.values())[CONTEXT.get(room, 0) :]
     shown = [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters]
     doc = inspect.getdoc(target) or ""
-    return {"name": name, "spec": f"{name}({', '.join(shown)})", "summary": doc.split("\n", 1)[0].strip()}
+    found = {"name": name, "spec": f"{name}({', '.join(shown)})", "summary": doc.split("\n", 1)[0].strip()}
+    if room == "recipes":
+        paragraphs = (" ".join(paragraph.split()) for paragraph in doc.split("\n\n"))
+        expected = (p.removeprefix(EXPECTED).strip() for p in paragraphs if p.startswith(EXPECTED))
+        found["expected"] = next(expected, "not stated")
+    return found

@@ -1,7 +1,7 @@
 """L_total = L_host + sum lambda L_aware: the only place where a host meets an awareness.
 
 v_i = t_{omega_i}(x),   y_i = f(v_i),   z_i = g(y_i, omega_i)
-L   = L_host(z_1, z_2) + sum lambda L_aware(y, z, omega)
+L   = L_host(z_1, z_2, ...) + sum lambda L_aware(y, z, omega)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from augaware import lookup
 from augaware.awareness.base import Awareness, Embedding, Setting
 from augaware.errors import RequestError
-from augaware.hosts.base import Host
+from augaware.hosts.base import Host, HostSetting, Moment
 from augaware.nets.base import Encoder
 from augaware.nets.ema import ema_copy, ema_update
 from augaware.random import word
@@ -29,15 +29,19 @@ class Network(nn.Module):
         super().__init__()
         self.f, self.g = f, g
 
-    def forward(self, views: Sequence[View]) -> list[Embedding]:
-        """One embedding per view. The views go through f and g as one batch, so BN sees all of them."""
-        lengths = [len(v) for v in views]
-        y = self.f(torch.cat([v.image for v in views]))
-        omega = {name: torch.cat([v.omega[name] for v in views]) for name in views[0].omega}
+    def forward(self, views: Mapping[int, View]) -> dict[int, Embedding]:
+        """View number -> its embedding. Views of one size go through f, and all of them through g, as one batch."""
+        sizes: dict[torch.Size, list[int]] = {}
+        for number, view in views.items():
+            sizes.setdefault(view.image.shape[1:], []).append(number)
+        numbers = [number for group in sizes.values() for number in group]
+        y = torch.cat([self.f(torch.cat([views[n].image for n in group])) for group in sizes.values()])
+        names = views[numbers[0]].omega
+        omega = {name: torch.cat([views[n].omega[name] for n in numbers]) for name in names}
         z = self.g(y, omega)
-        return [
-            Embedding(v.omega, y_i, z_i) for v, y_i, z_i in zip(views, y.split(lengths), z.split(lengths), strict=True)
-        ]
+        lengths = [len(views[n]) for n in numbers]
+        parts = dict(zip(numbers, zip(torch.split(y, lengths), torch.split(z, lengths), strict=True), strict=True))
+        return {n: Embedding(view.omega, *parts[n]) for n, view in views.items()}
 
 
 class Objective(nn.Module):
@@ -62,34 +66,76 @@ class Objective(nn.Module):
         self.target = None if host.momentum is None else ema_copy(self.online)
         self.host = host
         self.awareness = nn.ModuleDict({a.name: a for a in awareness})
+        self._seen: tuple[list[Tensor], list[Tensor]] = [], []
 
     @classmethod
-    def from_specs(cls, f: Encoder, host: str, awareness: Sequence[str], spaces: Mapping[str, Space]) -> Objective:
-        """The objective of a host spec and awareness specs, for a pipeline that records ``spaces``."""
+    def from_specs(
+        cls,
+        f: Encoder,
+        host: str,
+        awareness: Sequence[str],
+        spaces: Mapping[str, Space],
+        classes: int | None = None,
+    ) -> Objective:
+        """The objective of a host spec and awareness specs, for a pipeline that records ``spaces``.
+
+        ``classes`` is the number of classes where the images have labels.
+        """
         setting = Setting(f.dim, spaces)
-        built = lookup.build("hosts", host, f.dim)
+        built = lookup.build("hosts", host, HostSetting(f.dim, classes))
         with torch.random.fork_rng(devices=[]):  # g starts the same whatever an awareness draws for its own heads
             torch.manual_seed(word(torch.initial_seed()))
             aware = [lookup.build("awareness", a, setting) for a in awareness]
         return cls(f, built, aware)
 
-    def forward(self, views: Sequence[View]) -> dict[str, Tensor]:
-        """``"loss"``, the scalar to minimise, and each part before its lambda, ``"loss/<part>"``."""
-        online = self.online(views)
-        target: list[Embedding] = []
+    def forward(self, views: Sequence[View], labels: Tensor | None = None) -> dict[str, Tensor]:
+        """``"loss"``, the scalar to minimise, and each part before its lambda, ``"loss/<part>"``.
+
+        ``"nothing/<part>"`` is the loss/<part> of a prediction that looks at nothing.
+        """
+        self.check_views(len(views))
+        host, numbered = self.host, dict(enumerate(views))
+        online: dict[int, Embedding] = self.online({n: numbered[n] for n in list(numbered)[host.online]})
+        target: dict[int, Embedding] = {}
         if self.target is not None:
             with torch.no_grad():
-                target = self.target(views)
-        host = self.host.loss([e.z for e in online], [e.z for e in target])
-        found = {"loss": host, "loss/host": host}
+                target = self.target({n: numbered[n] for n in list(numbered)[host.target]})
+        z = [e.z.float() for e in online.values()]
+        compared = [e.z.float() for e in target.values()]
+        if host.needs_labels:
+            assert labels is not None
+            compared = [labels]
+        self._seen = [t.detach() for t in z], compared
+        with torch.autocast(z[0].device.type, enabled=False):  # a loss is not computed in half precision
+            loss = host.loss(z, compared)
+        found = {"loss": loss, "loss/host": loss}
         for name, awareness in self.awareness.items():
             assert isinstance(awareness, Awareness)
-            for part, (lam, loss) in awareness.losses(online, target).items():
-                found["loss"] = found["loss"] + lam * loss
-                found[f"loss/{name}/{part}"] = loss
+            for part, extra in awareness.losses(online, target).items():
+                found["loss"] = found["loss"] + extra.lam * extra.loss
+                found[f"loss/{name}/{part}"] = extra.loss
+                if extra.nothing is not None:
+                    found[f"nothing/{name}/{part}"] = extra.nothing
         return found
 
-    def after_step(self) -> None:
-        """What follows each optimiser step: the EMA target moves."""
-        if self.target is not None and self.host.momentum is not None:
-            ema_update(self.target, self.online, self.host.momentum)
+    def check_views(self, count: int) -> None:
+        """Raise :class:`RequestError` unless the host takes ``count`` views."""
+        if count < 2 or (count > 2 and not self.host.multi_crop):
+            accepted = "two or more" if self.host.multi_crop else "two"
+            raise RequestError(f"views: {count} are planned, but host {self.host.name!r} takes {accepted}")
+
+    def before_step(self, now: Moment) -> None:
+        """What precedes the forward pass of a step."""
+        self.host.before_step(now)
+
+    def after_backward(self, now: Moment) -> None:
+        """What stands between the gradients and the optimiser."""
+        self.host.after_backward(now, self.online.g)
+
+    @torch.no_grad()
+    def after_step(self, now: Moment) -> None:
+        """What follows the optimiser: the EMA target moves, the host remembers what it saw."""
+        m = self.host.momentum_at(now)
+        if self.target is not None and m is not None:
+            ema_update(self.target, self.online, m)
+        self.host.after_step(*self._seen)

@@ -18,16 +18,16 @@ from augaware.spaces import Interval
 SIDE = 1.9  # inches per picture
 
 
-def views_png(source: Source, pipeline: Pipeline, index: Tensor, seed: int, views: int = 2) -> bytes:
-    """Rows of images: the source image, then its views of epoch 0, with the omega of each written below."""
+def views_png(source: Source, pipelines: Sequence[Pipeline], index: Tensor, seed: int) -> bytes:
+    """Rows of images: the source image, then its views of epoch 0, one per pipeline, with the omega of each below."""
     batch = source.batch(index)
-    columns = [centre_batch(source, index, pipeline.size)]
+    columns = [centre_batch(source, index, pipelines[0].size)]
     captions = [[""] * len(index)]
-    for number in range(views):
+    for number, pipeline in enumerate(pipelines):
         view = pipeline.view(batch.pixels, batch.sizes, batch.index, seed, 0, number)
         columns.append(pipeline.displayed(view))
         captions.append([_caption(pipeline, view.omega, row) for row in range(len(index))])
-    titles = ["image", *(f"view {number + 1}" for number in range(views))]
+    titles = ["image", *(f"view {number + 1}" for number in range(len(pipelines)))]
     return _grid(columns, captions, titles, text_height=0.55)
 
 

@@ -8,7 +8,6 @@ continues from its last checkpoint as if nothing had happened: on a CPU the fina
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,22 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from augaware.augment.pipeline import Pipeline
+from augaware.augment.plan import pipelines
 from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
 from augaware.data.loader import Loader, open_source
 from augaware.errors import RequestError
 from augaware.health import Panel
+from augaware.hosts.base import Moment
 from augaware.log import Clock, Log
 from augaware.nets.base import build_encoder
 from augaware.objective import Network, Objective
+from augaware.optim import build_optimizer, set_schedules
 from augaware.progress import Display
 from augaware.random import epoch_order, word
 from augaware.recipe import Recipe
 from augaware.views import View
 
-VIEWS = 2
 SETTLED = 100  # steps before which the embeddings of a healthy run may still all point one way
 
 
@@ -63,13 +63,11 @@ class Trainer:
         self.recipe = recipe
         check_device(recipe.device)
         self.fabric = Fabric(accelerator=recipe.device, devices=1, precision=_precision(recipe))
-        self.pipeline = Pipeline.from_specs(recipe.augment, recipe.size, recipe.mean, recipe.std)
-        torch.manual_seed(word(recipe.seed))  # the initial weights
-        objective = Objective.from_specs(build_encoder(recipe.encoder), recipe.host, recipe.aware, self.pipeline.spaces)
-        if not any(p.requires_grad for p in objective.online.f.parameters()):
-            raise RequestError(f"encoder {recipe.encoder!r} has nothing to train")
+        self.pipelines = pipelines(recipe)
+        self._built(classes=1)  # a wrong spec is found before the images are read
         memory = int(recipe.memory_gib * 2**30)
         self.source = open_source(recipe.data, recipe.decoded_side, memory, progress=display.reading)
+        objective = self._built(len(self.source.classes) if self.source.labels is not None else None)
         self._told = 0  # how many of the source's skipped images the log names
         self.steps_per_epoch = len(self.source) // recipe.batch_size
         if self.steps_per_epoch == 0:
@@ -79,9 +77,20 @@ class Trainer:
             )
         self.total_steps = recipe.epochs * self.steps_per_epoch
         objective.to(memory_format=torch.channels_last)
-        optimizer = _optimizer(objective, recipe)
+        optimizer = build_optimizer(objective, recipe)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
-        self.panel = Panel(self.source, self.pipeline, recipe.health_images, recipe.seed)
+        self.panel = Panel(self.source, self.pipelines[0], recipe.health_images, recipe.seed)
+
+    def _built(self, classes: int | None) -> Objective:
+        """The objective with the initial weights of the recipe's seed."""
+        recipe = self.recipe
+        torch.manual_seed(word(recipe.seed))
+        f = build_encoder(recipe.encoder)
+        objective = Objective.from_specs(f, recipe.host, recipe.aware, self.pipelines[0].spaces, classes)
+        objective.check_views(len(self.pipelines))
+        if not any(p.requires_grad for p in f.parameters()):
+            raise RequestError(f"encoder {recipe.encoder!r} has nothing to train")
+        return objective
 
     def train(self, run: Run) -> None:
         """Train from the run's last checkpoint to the end, then export f."""
@@ -121,25 +130,27 @@ class Trainer:
 
     def _step(self, step: int, epoch: int, batch: ImageBatch) -> tuple[dict[str, Tensor], float]:
         """One step; the loss and its parts, and the seconds that the views took."""
-        recipe = self.recipe
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step, self.steps_per_epoch)
+        recipe, now = self.recipe, Moment(step, self.total_steps, self.steps_per_epoch)
+        set_schedules(self.optimizer, recipe, step, self.steps_per_epoch)
+        self._objective.before_step(now)
         torch.manual_seed(word(recipe.seed, step))  # dropout, and whatever else a network draws
         began = time.perf_counter()
+        labels = None if self.source.labels is None else self.source.labels[batch.index].to(self.fabric.device)
         batch = batch.to(self.fabric.device)
-        views = [self._view(batch, epoch, number) for number in range(VIEWS)]
+        views = [self._view(batch, epoch, number) for number in range(len(self.pipelines))]
         seconds = time.perf_counter() - began
-        parts: dict[str, Tensor] = self.objective(views)
+        parts: dict[str, Tensor] = self.objective(views, labels)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(parts["loss"])
+        self._objective.after_backward(now)
         if recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.objective.parameters(), recipe.clip_norm)
         self.optimizer.step()
-        self._objective.after_step()
+        self._objective.after_step(now)
         return {k: v.detach() for k, v in parts.items()}, seconds
 
     def _view(self, batch: ImageBatch, epoch: int, number: int) -> View:
-        view = self.pipeline.view(batch.pixels, batch.sizes, batch.index, self.recipe.seed, epoch, number)
+        view = self.pipelines[number].view(batch.pixels, batch.sizes, batch.index, self.recipe.seed, epoch, number)
         return View(view.image.contiguous(memory_format=torch.channels_last), view.omega)
 
     def _look(self, step: int, display: Display, log: Log) -> None:
@@ -202,23 +213,6 @@ class Trainer:
                 f"the checkpoint of {str(run.path)!r} does not fit its recipe.json, which was changed; put it back"
             ) from None
         return int(state["step"])
-
-
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Linear warm-up from 0, then half a cosine to 0, at every step; the peak is base_lr * batch_size / 256."""
-    peak = recipe.base_lr * recipe.batch_size / 256
-    warmup, total = recipe.warmup_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
-    if step < warmup:
-        return peak * (step + 1) / (warmup + 1)
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
-
-
-def _optimizer(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = [p for p in objective.parameters() if p.requires_grad]
-    lr, decay = recipe.base_lr, recipe.weight_decay
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr, momentum=recipe.momentum, weight_decay=decay)
-    return torch.optim.AdamW(parameters, lr, weight_decay=decay)
 
 
 def _precision(recipe: Recipe) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from augaware.errors import RequestError, did_you_mean
 
-OPTIMIZERS = ("sgd", "adamw")
+OPTIMIZERS = ("sgd", "adamw", "lars")
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -37,6 +37,7 @@ class Recipe:
     aware: tuple[str, ...] = ()  # none is vanilla
     encoder: str = "resnet18"
     augment: tuple[str, ...] = DEFAULT_AUGMENT
+    views: tuple[str, ...] = ("view(2)",)  # how many, and where one differs: augment/plan.py
     size: int = 96  # side of a view in pixels
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of [0, 1] pixels
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
@@ -46,8 +47,13 @@ class Recipe:
     optimizer: str = "sgd"
     base_lr: float = 0.03  # per 256 images: lr = base_lr * batch_size / 256
     weight_decay: float = 5e-4
-    momentum: float = 0.9  # of SGD
-    warmup_epochs: float = 0.0  # linear, from 0
+    weight_decay_end: float = 0.0  # half a cosine to it over the run; 0 keeps weight_decay
+    momentum: float = 0.9  # of SGD and LARS
+    exclude_1d: bool = False  # biases and normalisation: no weight decay, no adaptation by LARS
+    lr_1d: float = 1.0  # their learning rate, times the others'
+    warmup_epochs: float = 0.0  # linear
+    warmup_from: float = 0.0  # where the warm-up starts, times the peak
+    final_lr: float = 0.0  # where the cosine ends, times the peak
     clip_norm: float = 0.0  # largest norm of the gradient; 0 is no clipping
     device: str = "auto"
     precision: str = "auto"  # bf16 where the hardware computes it, else fp32
@@ -65,9 +71,19 @@ class Recipe:
         for name in ("size", "epochs", "batch_size", "log_steps"):
             _at_least(name, getattr(self, name), 1)
         _at_least("batch_size", self.batch_size, 2)  # a contrast needs another image
-        for name in ("seed", "weight_decay", "momentum", "warmup_epochs", "clip_norm", "checkpoint_seconds"):
-            _at_least(name, getattr(self, name), 0)
-        for name in ("snapshots", "health_images", "memory_gib"):
+        for name in (
+            *(
+                "seed",
+                "weight_decay",
+                "weight_decay_end",
+                "momentum",
+                "lr_1d",
+                "warmup_epochs",
+                "warmup_from",
+                "final_lr",
+            ),
+            *("clip_norm", "checkpoint_seconds", "snapshots", "health_images", "memory_gib"),
+        ):
             _at_least(name, getattr(self, name), 0)
         if self.health_images == 1:
             raise RequestError("health_images=1 must be 0, for none, or at least 2: the panel compares images")
@@ -148,7 +164,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     """``value`` as the field's type; an int stands for a float and a list for a tuple."""
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if hint in (int, float, str):
+    if hint in (int, float, str, bool):
         if type(value) is not hint:
             raise RequestError(f"{name}={value!r} must be of type {hint.__name__}")
         return value

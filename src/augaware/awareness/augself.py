@@ -5,6 +5,10 @@ Self-Supervision, NeurIPS 2021).
 
 phi^aug is an MLP per augmentation on the two backbone features; what omega_diff and L_aug are is a matter of the
 augmentation's space (:mod:`augaware.spaces`). Symmetrised: the ordered pairs 1 -> 2 and 2 -> 1 form one batch of 2B.
+
+Which pair, with more than two views (multi-crop): the first two views, the big ones, and no other (``PAIR``). y_i is
+the online feature where the host encodes view i online. MoCo v2 encodes view 2 by its EMA target alone: there y_2 is
+the target's, and the gradient flows through y_1 only, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -12,14 +16,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from augaware.awareness.base import Awareness, Embedding, Setting
+from augaware.awareness.base import Awareness, Extra, Setting, Views
 from augaware.errors import RequestError
 from augaware.nets.heads import mlp
 from augaware.views import difference
 
 __all__ = ["AugSelf"]
+
+PAIR = (0, 1)  # the views whose difference is predicted
 
 
 class AugSelf(Awareness):
@@ -57,16 +63,13 @@ class AugSelf(Awareness):
             {name: mlp((2 * setting.dim, hidden, hidden, setting.spaces[name].outputs)) for name in self.lam}
         )
 
-    def losses(self, online: Sequence[Embedding], target: Sequence[Embedding]) -> dict[str, tuple[float, Tensor]]:
-        """(lambda_aug, L_aug) for each augmentation.
-
-        The pair is the first two online views; with an EMA target, y_2 is the target's feature of view 2, without
-        gradient, as in the authors' MoCo.
-        """
-        one, two = online[0], (target or online)[1]
+    def losses(self, online: Views, target: Views) -> dict[str, Extra]:
+        """L_aug for each augmentation, its lambda, and L_aug of a head that predicts nothing."""
+        one, two = (online.get(view) or target[view] for view in PAIR)
         pairs = torch.cat((torch.cat((one.y, two.y), dim=1), torch.cat((two.y, one.y), dim=1)))  # (2B, 2D)
         found = {}
         for name, lam in self.lam.items():
+            space = self.spaces[name]
             omega_diff = torch.cat(
                 (
                     difference(one.omega, two.omega, self.spaces, name),
@@ -74,5 +77,6 @@ class AugSelf(Awareness):
                 )
             )
             prediction = self.phi[name](pairs).float()
-            found[name] = lam, self.spaces[name].loss(prediction, omega_diff)
+            nothing = torch.zeros_like(prediction)
+            found[name] = Extra(lam, space.loss(prediction, omega_diff), space.loss(nothing, omega_diff))
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -46,6 +46,21 @@ class Embedding:
     z: Tensor
 
 
+Views = Mapping[int, Embedding]  # view number, from 0 -> what a network made of it
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An extra loss L with its weight lam; ``nothing`` is L of a prediction that looks at nothing, where there is one.
+
+    Training must bring L clearly below ``nothing``.
+    """
+
+    lam: float
+    loss: Tensor
+    nothing: Tensor | None = None
+
+
 class Projector(nn.Module):
     """z = g(y): the projector of a host, which ignores omega."""
 
@@ -74,6 +89,6 @@ class Awareness(nn.Module, ABC):
         """g, called as g(y, omega); ``make(d_in)`` gives a fresh projector of the host, ``dim`` is D."""
         return Projector(make(dim))
 
-    def losses(self, online: Sequence[Embedding], target: Sequence[Embedding]) -> dict[str, tuple[float, Tensor]]:
-        """Named extra losses: name -> (lambda, L); ``target`` is empty for hosts without an EMA target."""
+    def losses(self, online: Views, target: Views) -> dict[str, Extra]:
+        """Named extra losses. ``online`` and ``target`` hold the views that the host encodes by either network."""
         return {}

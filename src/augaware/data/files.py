@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,6 +24,27 @@ def is_image(name: str) -> bool:
     parts = name.split("/")
     dot = parts[-1].rfind(".")
     return not any(part.startswith(".") for part in parts) and dot > 0 and parts[-1][dot:].lower() in EXTENSIONS
+
+
+def images_below(root: Path) -> dict[str, int]:
+    """Path below ``root`` of every image, at any depth -> its size in bytes; each folder is visited once."""
+    sizes: dict[str, int] = {}
+    visited: set[tuple[int, int]] = set()
+    todo = [""]
+    while todo:
+        prefix = todo.pop()
+        here = os.stat(root / prefix)
+        if (here.st_dev, here.st_ino) in visited:  # a link back to a parent
+            continue
+        visited.add((here.st_dev, here.st_ino))
+        with os.scandir(root / prefix) as entries:
+            for entry in sorted(entries, key=lambda e: e.name):
+                name = f"{prefix}{entry.name}"
+                if entry.is_dir() and not entry.name.startswith("."):
+                    todo.append(f"{name}/")
+                elif is_image(name) and (entry.is_file() or entry.is_symlink()):  # a dead link is listed, then skipped
+                    sizes[name] = entry.stat().st_size if entry.is_file() else 0
+    return sizes
 
 
 def digest(parts: Iterable[object]) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from augaware.data.files import FileSource, digest, is_image
+from augaware.data.files import FileSource, digest, images_below
 from augaware.errors import RequestError
 
 __all__ = ["Folder"]
@@ -23,7 +22,7 @@ class Folder(FileSource):
         if not self.root.is_dir():
             raise RequestError(f"data {path!r}: there is no such folder")
         try:
-            sizes = _images_below(self.root)
+            sizes = images_below(self.root)
         except OSError as error:
             raise RequestError(f"data {path!r}: cannot list {error.filename}: {error.strerror}") from None
         if not sizes:
@@ -36,27 +35,6 @@ class Folder(FileSource):
     def read(self, index: int) -> bytes:
         """The bytes of file ``index``."""
         return (self.root / self.names[index]).read_bytes()
-
-
-def _images_below(root: Path) -> dict[str, int]:
-    """Relative path of every image -> its size in bytes."""
-    sizes: dict[str, int] = {}
-    visited: set[tuple[int, int]] = set()
-    todo = [""]
-    while todo:
-        prefix = todo.pop()
-        here = os.stat(root / prefix)
-        if (here.st_dev, here.st_ino) in visited:  # a link back to a parent
-            continue
-        visited.add((here.st_dev, here.st_ino))
-        with os.scandir(root / prefix) as entries:
-            for entry in sorted(entries, key=lambda e: e.name):
-                name = f"{prefix}{entry.name}"
-                if entry.is_dir() and not entry.name.startswith("."):
-                    todo.append(f"{name}/")
-                elif is_image(name) and (entry.is_file() or entry.is_symlink()):  # a dead link is listed, then skipped
-                    sizes[name] = entry.stat().st_size if entry.is_file() else 0
-    return sizes
 
 
 def _hint(root: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from collections import deque
@@ -19,7 +20,9 @@ from augaware.data.store import Stored, TooLarge
 from augaware.data.tar import TARS, Tar
 from augaware.errors import RequestError, did_you_mean
 
-ACCEPTED = "a folder of images, a .tar, .tar.gz or .tgz, torchvision:NAME, shapes, or a dotted spec"
+ACCEPTED = (
+    "a folder of images, a .tar, .tar.gz or .tgz, torchvision:NAME, shapes, imagenet100('FOLDER'), or a dotted spec"
+)
 _CHUNK = 64  # images decoded as one piece of work
 
 
@@ -111,14 +114,12 @@ def _resolve(src: str, short_side: int | None) -> Source:
         raise RequestError(f"data {src!r}: Hugging Face sets cannot be read yet; accepted: {ACCEPTED}")
     if scheme == "torchvision":
         spec = lookup.parse(rest, "torchvision set")
-        options = {"short_side": short_side, **spec.kwargs}
-        arguments = [*map(repr, (spec.name, *spec.args)), *(f"{key}={value!r}" for key, value in options.items())]
-        return _built(f"torchvision_set({', '.join(arguments)})")
+        return _built(lookup.Spec("torchvision_set", (spec.name, *spec.args), spec.kwargs), short_side)
     if not src.strip():
         raise RequestError(f"data is empty; accepted: {ACCEPTED}")
     path = Path(src).expanduser()
     if not path.exists() or src == "shapes":  # a folder of that name is ./shapes
-        return _named(src)
+        return _named(src, short_side)
     if path.is_dir():
         return Folder(str(path), short_side)
     if not path.name.endswith(TARS):
@@ -126,7 +127,7 @@ def _resolve(src: str, short_side: int | None) -> Source:
     return Tar(str(path), short_side)
 
 
-def _named(src: str) -> Source:
+def _named(src: str, short_side: int | None) -> Source:
     """The source of a plug-in, ``shapes(n=4000)`` or ``my_lab.images(root='x')``, as SRC is no path that exists."""
     if "/" in src.partition("(")[0] or src.endswith(TARS):
         raise RequestError(f"data {src!r}: there is no such folder or file")
@@ -135,11 +136,17 @@ def _named(src: str) -> Source:
         raise RequestError(
             f"data {src!r}: there is no such folder or file; accepted: {ACCEPTED}{did_you_mean(spec.name, known)}"
         )
-    return _built(src)
+    return _built(spec, short_side)
 
 
-def _built(spec: str) -> Source:
-    source = lookup.build("data", spec)
+def _built(spec: lookup.Spec, short_side: int | None) -> Source:
+    """The source of ``spec``; a plug-in that takes ``short_side`` is given it where the spec does not say."""
+    kwargs = dict(spec.kwargs)
+    if "short_side" in list(inspect.signature(lookup.load("data", spec.name)).parameters)[len(spec.args) :]:
+        kwargs.setdefault("short_side", short_side)
+    arguments = [*map(repr, spec.args), *(f"{key}={value!r}" for key, value in kwargs.items())]
+    text = f"{spec.name}({', '.join(arguments)})"
+    source = lookup.build("data", text)
     if not isinstance(source, Source):
-        raise RequestError(f"data {spec!r} gives a {type(source).__name__}, not an augaware.data.base.Source")
+        raise RequestError(f"data {text!r} gives a {type(source).__name__}, not an augaware.data.base.Source")
     return source

@@ -2,19 +2,65 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
+from augaware.errors import RequestError
+
+
+@dataclass(frozen=True)
+class HostSetting:
+    """What a host is built for: D, the width of y = f(v), and the number of classes where the images have labels."""
+
+    dim: int
+    classes: int | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a training stands before step ``step``, from 0, of ``steps``, ``per_epoch`` of them an epoch."""
+
+    step: int
+    steps: int
+    per_epoch: int
+
+    @property
+    def progress(self) -> float:
+        """The part of the training that is done, in [0, 1]."""
+        return min(self.step / self.steps, 1.0)
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done."""
+        return self.step / self.per_epoch
+
 
 class Host(nn.Module, ABC):
-    """One self-supervised method, built as ``NAME(dim, ...)`` with ``dim`` the width D of the features y = f(v).
+    """One self-supervised method, built as ``NAME(setting, ...)``.
 
-    ``momentum`` is the EMA coefficient m of the target network, None for hosts without one.
+    What is trained beside f and g (a predictor, prototypes) and what is remembered between steps (a queue, a centre)
+    are the host's own parameters and buffers.
+
+    The class states which views it reads. ``online`` and ``target`` select those that go through the online network and
+    through its EMA target; ``momentum`` is the target's coefficient m at the start, None for hosts without a target.
+    ``multi_crop`` hosts take any number of views, the others two. ``needs_labels`` hosts compare with labels instead.
     """
 
     momentum: float | None = None
+    online: slice = slice(None)
+    target: slice = slice(None)
+    multi_crop: bool = False
+    needs_labels: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the file that defines the host."""
+        return type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
     def projector(self, d_in: int) -> nn.Module:
@@ -22,8 +68,48 @@ class Host(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, online: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-        """L_host, a scalar: pure, of one embedding (B, d) per view.
+        """L_host, a scalar: pure, of one embedding (B, d) per view that the host reads.
 
-        ``online`` are z_i = g(f(v_i)); ``target`` those of the EMA target, without gradient, empty when ``momentum``
-        is None.
+        ``online`` are z_i = g(f(v_i)), in float32; ``target`` those of the EMA target, without gradient, empty for
+        hosts without one, or the labels (B,) as its only entry for hosts that need them. With several processes these
+        are this process's rows, and the mean of the processes' losses is the loss of the whole batch
+        (:mod:`augaware.distributed`).
         """
+
+    def momentum_at(self, now: Moment) -> float | None:
+        """m of the EMA update that follows step ``now``."""
+        return self.momentum
+
+    def before_step(self, now: Moment) -> None:
+        """Prepare for a step: schedules, constraints on the host's own parameters."""
+
+    def after_backward(self, now: Moment, g: nn.Module) -> None:
+        """Last word on the gradients of the host's own parameters and of the online projector ``g``."""
+
+    def after_step(self, online: Sequence[Tensor], target: Sequence[Tensor]) -> None:
+        """Remember the embeddings of the step, without gradient: a queue, a centre."""
+
+    def constant_rate(self) -> Sequence[nn.Module]:
+        """Parts whose learning rate is not scheduled."""
+        return ()
+
+
+def cosine(start: float, end: float, progress: float) -> float:
+    """Half a cosine from ``start`` to ``end``."""
+    return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
+
+
+def check_numbers(host: str, above: float, at_most: float = math.inf, /, **values: Any) -> None:
+    """Raise :class:`RequestError` unless above < value <= at_most for each of ``values``, argument -> value."""
+    for key, value in values.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not above < value <= at_most or math.isinf(value):
+            bound = f"a number above {above:g}" + (f", at most {at_most:g}" if at_most < math.inf else "")
+            raise RequestError(f"host {host!r}: {key}={value!r} must be {bound}")
+
+
+def check_widths(host: str, /, **values: Any) -> None:
+    """Raise :class:`RequestError` unless each of ``values``, argument -> value, is a whole number above 0."""
+    for key, value in values.items():
+        if type(value) is not int or value < 1:
+            raise RequestError(f"host {host!r}: {key}={value!r} must be a whole number, at least 1")

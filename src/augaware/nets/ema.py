@@ -25,5 +25,4 @@ def ema_update(target: nn.Module, online: nn.Module, m: float) -> None:
 
     Buffers are not averaged: the target's BN statistics come from its own forward passes, as in the authors' code.
     """
-    for t, o in zip(target.parameters(), online.parameters(), strict=True):
-        t.lerp_(o, 1 - m)
+    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), 1 - m)  # one launch for all

@@ -10,7 +10,12 @@ __all__ = ["demo"]
 def demo(aware: tuple[str, ...] = (), seed: int = 0) -> Recipe:
     """SimCLR on drawn images with hue jitter of a quarter turn; vanilla unless ``aware`` says otherwise.
 
-    What to expect: ``make demo``; the table of RESULTS.md. The setting was chosen on seed 0 and is reported on others.
+    The setting was chosen on seed 0 and is reported on others.
+
+    Expected: R2 of the object's hue .19 ± .15 vanilla, .32 ± .14 AugSelf, .35 ± .15 CASSLE, .39 ± .12 both (ours, seeds
+    10, 11, 12; RESULTS.md, section 1).
+
+    make demo
     """
     return Recipe(
         data="shapes(n=4608)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from augaware.recipe import Recipe
+from augaware.recipes.base import chosen
 
 __all__ = ["tinyimagenet100_cpu"]
 
@@ -17,20 +18,18 @@ AWARE["augself+cassle"] = (*AWARE["augself"], *AWARE["cassle"])
 def tinyimagenet100_cpu(variant: str = "vanilla", epochs: int = 3) -> Recipe:
     """SimCLR, vanilla or aware, on 20,000 Tiny-ImageNet images at 32 px with strong colour jitter (b/c/s .8, hue .2).
 
-    Not a published setting: a scaled-down one that separates the methods on the colour of flowers. What to expect: the
-    table in RESULTS.md. ``variant``: vanilla, augself, cassle or augself+cassle. Use with ``--data TRAIN_TAR``.
-    """
-    from augaware.errors import RequestError, did_you_mean
+    Not a published setting: a scaled-down one that separates the methods on the colour of flowers. ``variant``:
+    vanilla, augself, cassle or augself+cassle.
 
-    if variant not in AWARE:
-        raise RequestError(
-            f"recipe 'tinyimagenet100_cpu': variant={variant!r} is unknown; accepted: {', '.join(AWARE)}"
-            f"{did_you_mean(variant, AWARE)}"
-        )
+    Expected: linear probe on Flowers-102 (class average, per cent) 15.5 ± 0.8 vanilla, 22.7 ± 1.4 AugSelf, 16.2 ± 1.4
+    CASSLE (ours, seeds 20, 21, 22; RESULTS.md, section 2).
+
+    augaware pretrain --recipe "tinyimagenet100_cpu(variant='augself')" --data TRAIN_TAR --seed 20 --out runs/augself
+    """
     return Recipe(
         data="tinyimagenet100/train.tar.gz",
         host="simclr(temperature=0.2, proj_hidden_dim=256)",
-        aware=AWARE[variant],
+        aware=chosen("tinyimagenet100_cpu", "variant", variant, AWARE),
         encoder="tiny(widths=(32, 64, 128, 256))",
         augment=(
             "crop(scale=(0.2, 1.0))",

@@ -17,6 +17,7 @@ from augaware.report.folder import Run, number, read
 from augaware.report.page import Cell, Curve, KeyValues, Lines, Part, Section, Table, Text, Value, render, save
 
 ALWAYS = ("host", "aware")  # recipe keys that name an experiment
+NOTHING = "predicting nothing"  # the loss of a head that looks at nothing, beside a trained one
 SMALLER_IS_BETTER = ("loss", "error", "mae", "mse", "rmse")
 
 Groups = dict[str, list[Run]]  # label -> the runs of one experiment
@@ -37,11 +38,10 @@ def report(dirs: Sequence[Path], out: Path) -> None:
             )
     runs = [read(folder) for folder in {folder.resolve(): folder for folder in dirs}.values()]
     groups = grouped(runs)
+    curves = _curves(groups, lambda key: key.split("/")[0] in ("loss", "images_per_second"))
     sections = [
         Section("Results", "results", _results(groups)),
-        Section(
-            "Training", "training", _curves(groups, lambda key: key.split("/")[0] in ("loss", "images_per_second"))
-        ),
+        Section("Training", "training", [*_learnt(groups), *curves]),
         Section("Health of the representation", "health", _curves(groups, lambda key: key.startswith("health/"))),
         Section("Recipe", "recipe", _compared(groups, lambda run: run.recipe)),
         Section("Commands", "commands", [KeyValues({r.name: r.environment.get("command") for r in runs})]),
@@ -57,7 +57,8 @@ def report(dirs: Sequence[Path], out: Path) -> None:
     )
     lead = f"{_count(len(runs), 'run')} of {_count(len(groups), 'experiment')}.{repeats}"
     command = shlex.join(["augaware", "report", *map(str, dirs), "--out", str(out)])
-    save(render("Runs", lead, sections, command, footer="Made by augaware from the files of the runs alone."), out)
+    footer = "Made by augaware from the files of the runs alone."
+    save(render("Runs", lead, sections, command, footer, baselines=[NOTHING]), out)
 
 
 def grouped(runs: Sequence[Run]) -> Groups:
@@ -121,8 +122,40 @@ def _curves(groups: Groups, wanted: Callable[[str], bool]) -> list[Part]:
     charts: list[Part] = []
     for key in sorted(keys, key=lambda key: (key == "images_per_second", key)):
         curves = {label: mean_curve(curve(r.metrics, key) for r in runs) for label, runs in groups.items()}
+        curves[NOTHING] = mean_curve(curve(r.metrics, _nothing(key)) for runs in groups.values() for r in runs)
         charts.append(Lines(key, {label: (x, y) for label, (x, y) in curves.items() if x}, "step", ""))
     return charts or [Text("Nothing was logged.")]
+
+
+def _learnt(groups: Groups) -> list[Part]:
+    """What the extra losses ended at, beside a prediction that looks at nothing: one row per experiment and loss."""
+    rows: list[list[Cell]] = []
+    for label, runs in groups.items():
+        for key in sorted({key for run in runs for line in run.metrics for key in line if key.startswith("nothing/")}):
+            trained = [_last(run, key.replace("nothing/", "loss/", 1)) for run in runs]
+            nothing = [_last(run, key) for run in runs]
+            ratios = [t / n if n else math.nan for t, n in zip(trained, nothing, strict=True)]
+            rows.append([label, key.removeprefix("nothing/"), spread(nothing), spread(trained), spread(ratios)])
+    if not rows:
+        return []
+    note = (
+        "Means over the last tenth of the logged steps. Predicting nothing is a head whose output is always zero; a "
+        "ratio near 1 says that the features do not tell this parameter, or that its weight is too small."
+    )
+    columns = ["experiment", "loss", NOTHING, "trained", "trained / nothing"]
+    return [Table("What awareness predicts, and how well", columns, rows, note=note)]
+
+
+def _last(run: Run, key: str) -> float:
+    """The mean over the last tenth of a metric's values, NaN without any."""
+    values = list(curve(run.metrics, key).values())
+    tail = values[-max(1, len(values) // 10) :]
+    return math.fsum(tail) / len(tail) if tail else math.nan
+
+
+def _nothing(key: str) -> str:
+    """Where the loss of predicting nothing is logged beside the loss ``key``."""
+    return key.replace("loss/", "nothing/", 1) if key.startswith("loss/") else ""
 
 
 def curve(metrics: Iterable[Mapping[str, object]], key: str) -> dict[float, float]:
