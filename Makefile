@@ -17,7 +17,7 @@ demo: $(STAMP)
 	$(BIN)/augaware demo
 
 test: $(STAMP) lint types
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu" --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu" --cov --cov-report=term
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow" -s

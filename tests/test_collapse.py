@@ -150,7 +150,7 @@ class WithoutSharpening(DINO):
 def test_dino_collapses_to_one_output_without_centring_and_to_uniformity_without_sharpening() -> None:
     found: list[Trained] = []
     entropy: list[float] = []
-    for kind in (DINO, WithoutCentre, WithoutSharpening):
+    for kind, steps in ((DINO, 50), (WithoutCentre, 25), (WithoutSharpening, 25)):
         host = seeded(
             kind,
             output_dim=64,
@@ -162,7 +162,7 @@ def test_dino_collapses_to_one_output_without_centring_and_to_uniformity_without
             hidden_dim=64,
             bottleneck_dim=32,
         )
-        found.append(train(host, steps=50, lr=5e-3, adam=True))
+        found.append(train(host, steps, lr=5e-3, adam=True))
         assert isinstance(host, DINO)
         assert found[-1].target is not None
         p_t = F.softmax((found[-1].target - host.centre) / host.t_t, dim=1)
@@ -171,10 +171,10 @@ def test_dino_collapses_to_one_output_without_centring_and_to_uniformity_without
     assert real.warning is None
     assert constant.warning is not None
     assert constant.loss < 0.1
-    assert abs(uniform.loss - math.log(64)) < 0.05
+    assert abs(uniform.loss - math.log(64)) < 0.1
     # The paper's figure 7: the teacher's entropy goes to 0, or to log K.
-    assert entropy[1] < 0.1 < 1 < entropy[0] < math.log(64) - 0.3
-    assert entropy[2] > math.log(64) - 0.05
+    assert entropy[1] < 0.1 < 1 < entropy[0] < math.log(64) - 0.2
+    assert entropy[2] > math.log(64) - 0.1
 
 
 # SwAV: balanced codes
@@ -201,8 +201,8 @@ def test_swav_collapses_without_sinkhorn() -> None:
 def test_vicreg_shrinks_to_a_point_without_variance_and_to_a_line_without_covariance() -> None:
     """The warning reads directions, so a cloud that shrinks and keeps its form has to be seen in its size."""
     real, point, line = (
-        train(seeded(VICReg, hidden_dim=32, output_dim=32, **changed), steps=40, lr=0.02)
-        for changed in ({}, {"variance": 0, "covariance": 0}, {"covariance": 0})
+        train(seeded(VICReg, hidden_dim=32, output_dim=32, **changed), steps, lr=0.02)
+        for changed, steps in (({}, 40), ({"variance": 0, "covariance": 0}, 30), ({"covariance": 0}, 40))
     )
     assert real.warning is None
     assert real.z.std(dim=0).mean() > 0.3

@@ -21,9 +21,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize(("name", "key", "default"), ARGUMENTS)
 def test_every_argument_of_every_host_has_a_range_and_says_so(name: str, key: str, default: object) -> None:
-    if isinstance(default, bool):
-        return
-    for wrong in ("nonsense", -1, [1], float("inf"), float("nan")):
+    for wrong in ("nonsense", -1, [1], float("inf"), float("nan"), *([0, 1] if isinstance(default, bool) else [])):
         with pytest.raises(RequestError) as refused:
             lookup.load("hosts", name)(HostSetting(DIM), **{key: wrong})
         text = str(refused.value)
@@ -42,7 +40,7 @@ def test_every_argument_of_every_host_has_a_range_and_says_so(name: str, key: st
         ("simclr(proj_hidden_dim=0)", "proj_hidden_dim=0"),
         ("moco_v2(8, proj_hidden_dim=0)", "proj_hidden_dim=0"),
         ("moco_v2(queue='keys')", "accepted: 'key', 'query', or a length"),
-        ("moco_v2(queue=0)", "length=0"),
+        ("moco_v2(queue=0)", "queue=0 must be a whole number, at least 1"),
         ("moco_v2(length=1.5)", "length=1.5"),
         ("moco_v2(momentum=1.01)", "momentum=1.01 must be a number above 0, at most 1"),
         ("moco_v3(proj_layers=0)", "proj_layers=0"),
@@ -53,7 +51,8 @@ def test_every_argument_of_every_host_has_a_range_and_says_so(name: str, key: st
         ("swav(freeze=1.5)", "freeze=1.5 must be a whole number, at least 0"),
         ("swav(iterations=0)", "iterations=0"),
         ("barlow_twins(lam=0)", "lam=0 must be a number above 0"),
-        ("vicreg(variance=-1)", "variance=-1"),
+        ("vicreg(variance=-1)", "variance=-1 must be a number, at least 0"),
+        ("moco_v2(8, bn='no')", "bn='no' must be True or False"),
         ("supervised", "the data has no labels"),
         ("supervised(classes=0)", "classes=0"),
         ("simclr(temprature=0.2)", "did you mean 'temperature'"),

@@ -17,6 +17,8 @@ from augaware.errors import RequestError
 from augaware.nets.base import build_encoder
 from augaware.nets.synchronised import SyncBatchNorm, synchronised
 
+pytestmark = pytest.mark.xdist_group("processes")  # on one worker, so that they are started once
+
 
 @dataclass(frozen=True)
 class Case:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augaware.distributed import gather
-from augaware.hosts.base import Host, HostSetting, Moment, check_numbers, check_widths, cosine
+from augaware.hosts.base import Host, HostSetting, Moment, check_at_least_zero, check_numbers, check_widths, cosine
 from augaware.nets.heads import mlp
 
 __all__ = ["DINO"]
@@ -60,7 +60,7 @@ class DINO(Host):
         check_numbers("dino", 0, student_temperature=student_temperature, teacher_temperature=teacher_temperature)
         check_numbers("dino", 0, teacher_temperature_end=teacher_temperature_end)
         check_numbers("dino", 0, 1, momentum=momentum, momentum_end=momentum_end, centre_momentum=centre_momentum)
-        check_numbers("dino", -1e-9, warmup_epochs=warmup_epochs, freeze_epochs=freeze_epochs)
+        check_at_least_zero("dino", warmup_epochs=warmup_epochs, freeze_epochs=freeze_epochs)
         self.momentum, self.momentum_end, self.centre_momentum = momentum, momentum_end, centre_momentum
         self.t_s, self.t_t = student_temperature, teacher_temperature
         self.t_t_range, self.warmup_epochs = (teacher_temperature, teacher_temperature_end), warmup_epochs
@@ -110,7 +110,7 @@ class UnitVectors(nn.Module):
 
     def __init__(self, d: int, k: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(k, d).uniform_(-1, 1))
+        self.weight = nn.Parameter(torch.empty(k, d).uniform_(-(d**-0.5), d**-0.5))
 
     def forward(self, x: Tensor) -> Tensor:
         """n(x) n(W)^T."""

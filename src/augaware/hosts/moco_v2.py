@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from augaware.distributed import gather
 from augaware.errors import RequestError
-from augaware.hosts.base import Host, HostSetting, check_numbers, check_widths
+from augaware.hosts.base import Host, HostSetting, check_flags, check_numbers, check_widths
 from augaware.nets.heads import mlp
 
 __all__ = ["MoCoV2"]
@@ -56,7 +56,9 @@ class MoCoV2(Host):
         self.widths = (setting.dim if proj_hidden_dim is None else proj_hidden_dim, proj_output_dim)
         check_numbers("moco_v2", 0, temperature=temperature)
         check_numbers("moco_v2", 0, 1, momentum=momentum)
-        check_widths("moco_v2", length=length, proj_hidden_dim=self.widths[0], proj_output_dim=proj_output_dim)
+        check_flags("moco_v2", bn=bn)
+        check_widths("moco_v2", **{"queue" if isinstance(queue, int) else "length": length})
+        check_widths("moco_v2", proj_hidden_dim=self.widths[0], proj_output_dim=proj_output_dim)
         self.remembers, self.temperature, self.momentum = remembers, temperature, momentum
         self.hidden = "bn" if bn else "relu"
         self.queue: Tensor

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augaware.hosts.base import Host, HostSetting, Moment, check_numbers, check_widths, cosine
+from augaware.hosts.base import Host, HostSetting, Moment, check_flags, check_numbers, check_widths, cosine
 from augaware.losses import contrast
 from augaware.nets.heads import mlp
 
@@ -45,6 +45,7 @@ class MoCoV3(Host):
         super().__init__()
         check_numbers("moco_v3", 0, temperature=temperature)
         check_numbers("moco_v3", 0, 1, momentum=momentum, momentum_end=momentum_end)
+        check_flags("moco_v3", predictor_bn=predictor_bn)
         check_widths("moco_v3", proj_layers=proj_layers, hidden_dim=hidden_dim, output_dim=output_dim)
         self.temperature, self.momentum, self.momentum_end = temperature, momentum, momentum_end
         self.widths = (*[hidden_dim] * (proj_layers - 1), output_dim)

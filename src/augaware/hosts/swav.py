@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from augaware.distributed import gather, local
 from augaware.errors import RequestError
-from augaware.hosts.base import Host, HostSetting, Moment, check_numbers, check_widths
+from augaware.hosts.base import Host, HostSetting, Moment, check_at_least_zero, check_numbers, check_widths
 from augaware.losses import sinkhorn
 from augaware.nets.heads import mlp
 
@@ -59,7 +59,7 @@ class SwAV(Host):
         for key, value in (("freeze", freeze), ("queue", queue)):
             if type(value) is not int or value < 0:
                 raise RequestError(f"host 'swav': {key}={value!r} must be a whole number, at least 0")
-        check_numbers("swav", -1e-9, queue_epoch=queue_epoch)
+        check_at_least_zero("swav", queue_epoch=queue_epoch)
         self.temperature, self.epsilon, self.iterations, self.scale = temperature, epsilon, iterations, scale
         self.freeze, self.queue_epoch, self.widths = freeze, queue_epoch, (hidden_dim, output_dim)
         self.c = nn.Parameter(F.normalize(torch.randn(prototypes, output_dim), dim=1))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augaware.distributed import gather
-from augaware.hosts.base import Host, HostSetting, check_numbers, check_widths
+from augaware.hosts.base import Host, HostSetting, check_at_least_zero, check_widths
 from augaware.nets.heads import mlp
 
 __all__ = ["VICReg"]
@@ -37,7 +37,7 @@ class VICReg(Host):
         output_dim: int = 8192,
     ) -> None:
         super().__init__()
-        check_numbers("vicreg", -1e-9, invariance=invariance, variance=variance, covariance=covariance)
+        check_at_least_zero("vicreg", invariance=invariance, variance=variance, covariance=covariance)
         check_widths("vicreg", hidden_dim=hidden_dim, output_dim=output_dim)
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
         self.widths = (hidden_dim, hidden_dim, output_dim)
