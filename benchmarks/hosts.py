@@ -37,26 +37,26 @@ SHARED: dict[str, Any] = {
     "optimizer": "adamw",
     "base_lr": 4e-3,
     "weight_decay": 1e-4,
-    "warmup_epochs": 0.1,
+    "warmup_epochs": 0.2,
     "clip_norm": 3.0,
 }
-EPOCHS = 2  # of 390 steps; provisional, as the settings below
+EPOCHS = 6  # of 390 steps
 SGD = {"optimizer": "sgd", "base_lr": 0.2, "weight_decay": 5e-4}
 HOSTS: dict[str, tuple[str, dict[str, Any]]] = {  # name -> host, what differs from SHARED
     "simclr": ("simclr(proj_hidden_dim=256)", {}),
-    "moco_v2": ("moco_v2(4096, momentum=0.97, proj_hidden_dim=256)", {}),
+    "moco_v2": ("moco_v2(4096, momentum=0.98, proj_hidden_dim=256)", {}),
     "moco_v3": (
-        "moco_v3(momentum=0.97, proj_layers=2, hidden_dim=512, output_dim=128, predictor_bn=False)",
+        "moco_v3(momentum=0.98, proj_layers=2, hidden_dim=512, output_dim=128, predictor_bn=False)",
         {},
     ),
-    "byol": ("byol(momentum=0.97, hidden_dim=512, output_dim=128)", SGD),
+    "byol": ("byol(momentum=0.98, hidden_dim=512, output_dim=128)", SGD),
     "simsiam": ("simsiam(proj_layers=2, hidden_dim=512, pred_hidden_dim=128)", SGD),
     "swav": ("swav(prototypes=100, freeze=50, hidden_dim=512)", {}),
     "barlow_twins": ("barlow_twins(hidden_dim=512, output_dim=512)", {}),
     "vicreg": ("vicreg(hidden_dim=512, output_dim=512)", {}),
     "dino": (
         "dino(output_dim=1024, hidden_dim=512, bottleneck_dim=128, warmup_epochs=0, teacher_temperature_end=0.04, "
-        "momentum=0.97, freeze_epochs=0.1)",
+        "momentum=0.98, freeze_epochs=0.1)",
         {},
     ),
     "supervised": ("supervised()", {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from augaware.awareness.base import Awareness, Embedding, Setting
 from augaware.errors import RequestError
 from augaware.hosts.base import HostSetting, Moment
 from augaware.nets.base import Encoder, build_encoder
+from augaware.nets.heads import mlp
 from augaware.objective import Objective
 from augaware.random import Draws
 from augaware.recipe import DEFAULT_AUGMENT
@@ -107,7 +109,7 @@ def slow_augself(
 def test_augself_is_the_published_sum(host: str) -> None:
     of = pipeline("crop", "flip", "color_jitter(0.4, 0.4, 0.4, 0.1)", "gaussian_blur", "solarize")
     weights = {"crop": 0.5, "color_jitter": 2.0, "flip": 1.0, "gaussian_blur": 0.25, "solarize": 3}
-    whole = objective(host, [f"augself(targets={weights}, hidden=32)"], of.spaces)
+    whole = objective(host, [f"augself(targets={weights}, hidden=32, scaled=False)"], of.spaces)
     seen = views(of)
     parts = whole(seen)
     with torch.no_grad():
@@ -121,6 +123,27 @@ def test_augself_is_the_published_sum(host: str) -> None:
         assert parts[f"loss/augself/{name}"].item() == pytest.approx(expected[name], rel=1e-4, abs=1e-6)
     total = parts["loss/host"].item() + sum(weights[name] * expected[name] for name in weights)
     assert parts["loss"].item() == pytest.approx(total, rel=1e-4)
+
+
+def test_a_blur_target_is_scaled_into_the_reach_of_tanh_unless_the_authors_form_is_asked_for() -> None:
+    of = pipeline("crop", "gaussian_blur(p=1, sigma=(0.1, 2.0))")
+    seen = numbered(views(of))
+    found = {}
+    for scaled in (True, False):
+        whole = objective("simclr", [f"augself('gaussian_blur', hidden=8, scaled={scaled})"], of.spaces)
+        found[scaled] = whole.awareness["augself"].losses(whole.online(seen), {})["gaussian_blur"].nothing.item()
+    d = seen[0].omega["gaussian_blur"] - seen[1].omega["gaussian_blur"]
+    assert found == pytest.approx({True: (d / 2).square().mean().item(), False: d.square().mean().item()}, rel=1e-5)
+
+
+@pytest.mark.parametrize("mirror", ["first", "own"])
+def test_the_centres_are_mirrored_by_the_first_views_flip_or_by_each_views_own(mirror: str) -> None:
+    crop_1, crop_2 = torch.tensor([[0.5, 0.2, 1, 1]] * 4), torch.tensor([[0.5, 0.9, 1, 1]] * 4)
+    flip_1, flip_2 = torch.tensor([[0.0], [0.0], [1.0], [1.0]]), torch.tensor([[0.0], [1.0], [0.0], [1.0]])
+    one, two = {"crop": crop_1, "flip": flip_1}, {"crop": crop_2, "flip": flip_2}
+    x = difference(one, two, pipeline("crop", "flip").spaces, "crop", mirror)[:, 1]
+    expected = [-0.7, -0.7, 0.7, 0.7] if mirror == "first" else [-0.7, 0.2 - 0.1, 0.8 - 0.9, 0.7]
+    assert torch.allclose(x, torch.tensor(expected), atol=1e-6)
 
 
 def test_augself_predicts_a_rotation_difference_as_a_class_mod_4() -> None:
@@ -366,6 +389,79 @@ def test_the_target_of_an_ema_host_conditions_each_view_on_its_own_omega() -> No
     assert not torch.allclose(one[0].z, two[0].z)
 
 
+def slow_hyper(y: Tensor, weights: Tensor, widths: tuple[int, ...]) -> Tensor:
+    """x W + b per sample with the weights cut from one row, ReLU between layers."""
+    rows = []
+    for x, numbers in zip(y.double().tolist(), weights.double().tolist(), strict=True):
+        for layer, (n_in, n_out) in enumerate(pairwise(widths)):
+            block, bias = numbers[: n_in * n_out], numbers[n_in * n_out : (n_in + 1) * n_out]
+            numbers = numbers[(n_in + 1) * n_out :]
+            x = [sum(x[i] * block[i * n_out + o] for i in range(n_in)) + bias[o] for o in range(n_out)]
+            x = [max(v, 0.0) for v in x] if layer < len(widths) - 2 else x
+        assert not numbers
+        rows.append(x)
+    return torch.tensor(rows)
+
+
+@pytest.mark.parametrize("how", ["concat", "add", "multiply", "hyper"])
+def test_the_four_ways_to_condition_a_projector(how: str) -> None:
+    of = pipeline()
+    spec = f"cassle(depth=3, width=8, how={how!r})"
+    whole = objective("simclr(proj_hidden_dim=6, proj_output_dim=5)", [spec], of.spaces)
+    seen = views(of)
+    z = torch.cat([e.z for e in whole.online(numbered(seen)).values()])
+    y = whole.online.f(torch.cat([view.image for view in seen]))
+    told = torch.cat([slow_condition(view.omega, list(of.spaces), dict(of.spaces)) for view in seen])
+    gamma, g = whole.online.g.gamma(told), whole.online.g.g
+    if how == "hyper":
+        expected = slow_hyper(y, gamma, (DIM, 6, 5))
+    else:
+        expected = g(torch.cat((y, gamma), dim=1) if how == "concat" else y + gamma if how == "add" else y * gamma)
+    assert torch.allclose(z, expected.float(), atol=1e-4)
+    shape = [m.out_features for m in whole.online.g.gamma if isinstance(m, nn.Linear)]
+    assert shape == [8, 8, {"concat": 8, "hyper": (DIM + 1) * 6 + 7 * 5}.get(how, DIM)]
+
+
+def test_the_hyper_network_of_the_papers_moco_makes_4458624_numbers() -> None:
+    spaces = pipeline().spaces
+    cassle = lookup.build("awareness", "cassle(how='hyper', width=2, depth=2)", Setting(2048, spaces))
+    with torch.device("meta"):
+        made = cassle.projector(lambda d_in: mlp((d_in, 2048, 128)), 2048)
+    assert made.g.numbers == made.gamma[-1].num_features == 4_458_624
+    assert not [m for m in made.g.modules() if isinstance(m, nn.BatchNorm1d)]
+
+
+def test_hyper_bn_keeps_the_projectors_bn() -> None:
+    of = pipeline()
+    whole = objective("simclr", ["cassle(how='hyper_bn', width=4, depth=2)"], of.spaces)
+    assert [m.num_features for m in whole.online.g.g.modules() if isinstance(m, nn.BatchNorm1d)] == [DIM]
+    assert whole(views(of))["loss"].isfinite()
+
+
+def test_depth_0_hands_omega_itself_to_the_projector() -> None:
+    of = pipeline("crop", "flip")
+    whole = objective("simclr", ["cassle(depth=0)"], of.spaces)
+    seen = views(of)
+    y = whole.online.f(torch.cat([view.image for view in seen]))
+    told = torch.cat([slow_condition(view.omega, ["crop", "flip"], dict(of.spaces)) for view in seen])
+    z = torch.cat([e.z for e in whole.online(numbered(seen)).values()])
+    assert torch.allclose(z, whole.online.g.g(torch.cat((y, told), dim=1)), atol=1e-5)
+
+
+def test_a_random_condition_is_as_wide_as_omega_and_knows_nothing_of_it() -> None:
+    of = pipeline()
+    true, noise = (objective("simclr", [f"cassle({c})"], of.spaces) for c in ("", "condition='random'"))
+    assert true.online.g.gamma[0].in_features == noise.online.g.gamma[0].in_features
+    seen = views(of)
+    swapped = [View(seen[0].image, seen[1].omega), View(seen[1].image, seen[0].omega)]
+    z = []
+    for given in (seen, swapped, seen):
+        torch.manual_seed(len(z) // 2)  # as the trainer does at each step: the third differs
+        z.append(noise.online(numbered(given))[0].z)
+    assert torch.equal(z[0], z[1])
+    assert not torch.allclose(z[0], z[2])
+
+
 # --- together, and laws
 # ----------------------------------------------------------------------------------------------------
 
@@ -475,7 +571,9 @@ def test_a_wrong_argument_of_an_awareness_is_refused_never_a_crash(name: str) ->
         ("augself(target='crop')", ["'target'", "did you mean 'targets'"]),
         ("cassle(['solarize'])", ["'solarize'", "not in the pipeline", "crop, flip"]),
         ("cassle([])", ["condition is empty", "vanilla"]),
-        ("cassle(depth=0)", ["depth=0"]),
+        ("cassle(depth=-1)", ["depth=-1", "at least 0"]),
+        ("cassle(depth=0, how='add')", ["depth=0", "how='concat' only"]),
+        ("cassle(how='sum')", ["how='sum'", "concat, add, multiply, hyper, hyper_bn"]),
         ("cassle(width='wide')", ["width='wide'"]),
         ("vanilla(3)", ["vanilla(3)", "accepted: none"]),
         ("casle", ["did you mean 'cassle'"]),

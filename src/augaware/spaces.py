@@ -46,16 +46,21 @@ class Space(ABC):
     def difference(self, omega_1: Tensor, omega_2: Tensor) -> Tensor:
         """omega_diff of the ordered pair 1 -> 2, from two (B, columns)."""
 
+    def scaled(self, difference: Tensor) -> Tensor:
+        """What :meth:`difference` returned, within reach of a prediction: divided by its largest value."""
+        return difference
+
     @abstractmethod
     def loss(self, prediction: Tensor, difference: Tensor) -> Tensor:
-        """L_aug, a scalar, of (B, outputs) against what :meth:`difference` returned."""
+        """L_aug, a scalar, of (B, outputs) against what :meth:`difference` or :meth:`scaled` returned."""
 
 
 @dataclass(frozen=True)
 class Interval(Space):
-    """d real numbers in documented units."""
+    """d real numbers in documented units; ``reach`` is the largest |w1 - w2| that its augmentation makes."""
 
     d: int = 1
+    reach: float = 1.0
 
     @property
     def outputs(self) -> int:
@@ -74,6 +79,10 @@ class Interval(Space):
     def difference(self, omega_1: Tensor, omega_2: Tensor) -> Tensor:
         """w1 - w2, (B, d)."""
         return omega_1[:, : self.d] - omega_2[:, : self.d]
+
+    def scaled(self, difference: Tensor) -> Tensor:
+        """In [-1, 1], where tanh can follow."""
+        return difference / self.reach
 
     def loss(self, prediction: Tensor, difference: Tensor) -> Tensor:
         """Mean over batch and dimensions of (tanh(p) - w_diff)^2."""

@@ -56,10 +56,13 @@ def condition(omega: Omega, spaces: Mapping[str, Space], names: Iterable[str]) -
     return torch.cat(parts, dim=1)
 
 
-def difference(omega_1: Omega, omega_2: Omega, spaces: Mapping[str, Space], name: str) -> Tensor:
-    """What AugSelf predicts: omega_diff of augmentation ``name`` for the ordered pair 1 -> 2."""
+def difference(omega_1: Omega, omega_2: Omega, spaces: Mapping[str, Space], name: str, mirror: str = "first") -> Tensor:
+    """What AugSelf predicts: omega_diff of augmentation ``name`` for the ordered pair 1 -> 2.
+
+    ``mirror``: crop's centres are mirrored both by the ``"first"`` view's flip (AugSelf), or each by its ``"own"``.
+    """
     w1, w2 = omega_1[name], omega_2[name]
     if name == "crop":
-        flip = omega_1.get("flip")
-        w1, w2 = _mirrored(w1, flip), _mirrored(w2, flip)
+        flip_1, flip_2 = omega_1.get("flip"), omega_2.get("flip")
+        w1, w2 = _mirrored(w1, flip_1), _mirrored(w2, flip_1 if mirror == "first" else flip_2)
     return spaces[name].difference(w1, w2)

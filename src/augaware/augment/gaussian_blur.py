@@ -19,7 +19,6 @@ class GaussianBlur(Augmentation):
     kernel: None is a tenth of the view, as in the papers (9 at 96 px, 23 at 224 px), and at least 5.
     """
 
-    space = Interval(1)
     identity = (0.0,)
 
     def __init__(
@@ -32,6 +31,7 @@ class GaussianBlur(Augmentation):
                 f"augmentation 'gaussian_blur': kernel={kernel!r} must be an odd number of pixels, or None"
             )
         self.p, self.sigma = p, tuple(sigma)
+        self.space = Interval(1, reach=float(sigma[1]))
         self.kernel = kernel or max(5, 2 * int(size / 20) + 1)
 
     def sample(self, draws: Draws, sizes: Tensor) -> Tensor:

@@ -33,7 +33,9 @@ class AugSelf(Awareness):
 
     ``targets`` maps an augmentation to its weight lambda (the paper's lambda = 1 is crop 1 and color_jitter 1 on
     STL10; ImageNet100 uses 0.5 each), or lists augmentations for weight 1. ``hidden`` is the width of phi's two
-    hidden layers.
+    hidden layers. ``scaled`` divides each difference by the largest there is, so that tanh can follow it; False leaves
+    it as the authors' code does, where blur's +-2 pixels are out of reach. ``mirror``: the centres of crop are mirrored
+    by the ``"first"`` view's flip, as the authors do, or each by its ``"own"``.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class AugSelf(Awareness):
         setting: Setting,
         targets: Mapping[str, float] | Sequence[str] = ("crop", "color_jitter"),
         hidden: int = 512,
+        scaled: bool = True,
+        mirror: str = "first",
     ) -> None:
         super().__init__()
         if isinstance(targets, str):
@@ -57,6 +61,11 @@ class AugSelf(Awareness):
             )
         if type(hidden) is not int or hidden < 1:
             raise RequestError(f"awareness 'augself': hidden={hidden!r} must be a whole number, at least 1")
+        if not isinstance(scaled, bool):
+            raise RequestError(f"awareness 'augself': scaled={scaled!r} must be True or False")
+        if mirror not in ("first", "own"):
+            raise RequestError(f"awareness 'augself': mirror={mirror!r} is unknown; accepted: 'first', 'own'")
+        self.scaled, self.mirror = scaled, mirror
         self.spaces = setting.spaces
         self.lam = {name: float(weights[name]) for name in setting.check("augself", "targets", weights)}
         self.phi = nn.ModuleDict(
@@ -70,12 +79,10 @@ class AugSelf(Awareness):
         found = {}
         for name, lam in self.lam.items():
             space = self.spaces[name]
-            omega_diff = torch.cat(
-                (
-                    difference(one.omega, two.omega, self.spaces, name),
-                    difference(two.omega, one.omega, self.spaces, name),
-                )
+            d = torch.cat(
+                [difference(a.omega, b.omega, self.spaces, name, self.mirror) for a, b in ((one, two), (two, one))]
             )
+            omega_diff = space.scaled(d) if self.scaled else d
             prediction = self.phi[name](pairs).float()
             nothing = torch.zeros_like(prediction)
             found[name] = Extra(lam, space.loss(prediction, omega_diff), space.loss(nothing, omega_diff))
