@@ -28,6 +28,7 @@ SIZE, BATCH, DIM = 16, 12, 16
 EMA = "augaware_test_hosts.ema(momentum=0.9)"
 MOCO = narrow("moco_v2")
 AWARENESS = lookup.names("awareness")
+CONTRASTIVE = ("simclr", "moco_v2", "moco_v3")
 EVERYTHING = tuple(lookup.names("augment"))
 
 
@@ -494,11 +495,18 @@ def test_an_awareness_named_twice_is_refused() -> None:
         objective("simclr", ["augself()", "augself('flip')"], pipeline().spaces)
 
 
-@pytest.mark.parametrize("aware", [[], *[[name] for name in AWARENESS], AWARENESS], ids=str)
+@pytest.mark.parametrize("aware", [[], *[[name] for name in AWARENESS], ["augself", "cassle", "ifm"]], ids=str)
 @pytest.mark.parametrize("host", HOSTS)
 def test_every_host_trains_with_every_awareness(host: str, aware: list[str]) -> None:
-    """Three steps: finite, the gradient reaches encoder, projector and all parts, and every trained weight moves."""
+    """Three steps: finite, the gradient reaches encoder, projector and all parts, and every trained weight moves.
+
+    Or the clear error: what weighs negatives needs a host that has them.
+    """
     of = pipeline()
+    if {"ifm", "hcl"} & set(aware) and host not in CONTRASTIVE:
+        with pytest.raises(RequestError, match="has none; use a contrastive host"):
+            objective(narrow(host), aware, of.spaces)
+        return
     whole = objective(narrow(host), aware, of.spaces)
     start = {name: p.detach().clone() for name, p in whole.named_parameters() if p.requires_grad}
     assert any(name.startswith("online.f.") for name in start)

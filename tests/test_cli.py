@@ -210,7 +210,7 @@ def test_list_awareness_shows_specs_that_can_be_used_as_they_stand(cli: Run) -> 
     assert lines[0] == "awareness:"
     specs = [line.strip() for line in lines[1:] if not line.startswith("   ")]
     assert [lookup.parse(spec).name for spec in specs] == lookup.names("awareness")
-    assert "cassle(condition=None, depth=6, width=64, scale=1.0)" in specs
+    assert "cassle(condition=None, depth=6, width=64, scale=1.0, how='concat')" in specs
 
 
 def test_views_writes_a_picture(cli: Run) -> None:

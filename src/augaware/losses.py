@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from augaware.distributed import gather, rank
 
+# Scores positives against negatives: cosines (N,), (N, K), -inf where there is none, and a temperature -> a scalar.
+Score = Callable[[Tensor, Tensor, float], Tensor]
 
-def nt_xent(z_1: Tensor, z_2: Tensor, temperature: float) -> Tensor:
+
+def info_nce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """InfoNCE (van den Oord, Li, Vinyals 2018): the mean over rows i of
+
+    -log( exp(p_i / T) / (exp(p_i / T) + sum_k exp(n_ik / T)) ).
+    """
+    logits = torch.cat((positive[:, None], negatives), dim=1) / temperature
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
+
+
+def nt_xent(z_1: Tensor, z_2: Tensor, temperature: float, score: Score = info_nce) -> Tensor:
     """NT-Xent (SimCLR, Chen et al. 2020, equation 1): the mean over the 2N views i, with positive p(i), of
 
         -log( exp(s_ip / T) / sum_{k != i} exp(s_ik / T) ),    s_ij = cos(z_i, z_j).
@@ -20,14 +34,13 @@ def nt_xent(z_1: Tensor, z_2: Tensor, temperature: float) -> Tensor:
     n = len(z_1)
     z_1, z_2 = F.normalize(z_1, dim=1), F.normalize(z_2, dim=1)
     all_1, all_2 = gather(z_1), gather(z_2)
-    s = torch.cat((z_1, z_2)) @ torch.cat((all_1, all_2)).T / temperature
+    s = torch.cat((z_1, z_2)) @ torch.cat((all_1, all_2)).T
     own = torch.arange(n, device=s.device) + rank() * n  # the column of each image's first view; the second's is + N
     itself, positive = torch.cat((own, own + len(all_1))), torch.cat((own + len(all_1), own))
-    s = s.scatter(1, itself[:, None], float("-inf"))
-    return F.cross_entropy(s, positive)
+    return score(*_apart(s, positive, itself), temperature)
 
 
-def contrast(q: Tensor, k: Tensor, temperature: float) -> Tensor:
+def contrast(q: Tensor, k: Tensor, temperature: float, score: Score = info_nce) -> Tensor:
     """InfoNCE of queries against keys, one direction: the mean over i of
 
         -log( exp(q_i . k_i / T) / sum_j exp(q_i . k_j / T) ).
@@ -35,7 +48,15 @@ def contrast(q: Tensor, k: Tensor, temperature: float) -> Tensor:
     q, k (N, d), normalised; j runs over the keys of all processes. Unrelated unit vectors: log N.
     """
     own = torch.arange(len(q), device=q.device) + rank() * len(q)
-    return F.cross_entropy(q @ gather(k).T / temperature, own)
+    return score(*_apart(q @ gather(k).T, own), temperature)
+
+
+def _apart(s: Tensor, positive: Tensor, *left_out: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines (N, M) as those of the positive column (N,) and all (N, M), -inf where a column is no negative."""
+    negatives = s
+    for column in (positive, *left_out):
+        negatives = negatives.scatter(1, column[:, None], float("-inf"))
+    return s.gather(1, positive[:, None])[:, 0], negatives
 
 
 @torch.no_grad()

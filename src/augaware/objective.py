@@ -56,13 +56,15 @@ class Objective(nn.Module):
         for name in given:
             if given.count(name) > 1:
                 raise RequestError(f"aware: {name!r} stands twice in {given}; name each awareness once")
-        owners = [a for a in awareness if type(a).projector is not Awareness.projector]
-        if len(owners) > 1:
-            raise RequestError(
-                f"aware: {' and '.join(repr(a.name) for a in owners)} both make their own projector; keep one of them"
-            )
-        owner = owners[0] if owners else Awareness()  # its defaults are vanilla
-        self.online = Network(f, owner.projector(host.projector, f.dim))
+        self.online = Network(f, _owner(awareness, "projector").projector(host.projector, f.dim))
+        scorer = _owner(awareness, "score")
+        if type(scorer) is not Awareness:
+            if host.score is None:
+                raise RequestError(
+                    f"aware: {scorer.name!r} weighs negatives, and host {host.name!r} has none; "
+                    "use a contrastive host: simclr, moco_v2, moco_v3"
+                )
+            host.score = scorer.score
         self.target = None if host.momentum is None else ema_copy(self.online)
         self.host = host
         self.awareness = nn.ModuleDict({a.name: a for a in awareness})
@@ -139,3 +141,12 @@ class Objective(nn.Module):
         if self.target is not None and m is not None:
             ema_update(self.target, self.online, m)
         self.host.after_step(*self._seen)
+
+
+def _owner(awareness: Sequence[Awareness], hook: str) -> Awareness:
+    """The one that overrides ``hook``; plain :class:`Awareness`, whose defaults are vanilla, when none does."""
+    owners = [a for a in awareness if getattr(type(a), hook) is not getattr(Awareness, hook)]
+    if len(owners) > 1:
+        names = " and ".join(repr(a.name) for a in owners)
+        raise RequestError(f"aware: {names} both make their own {hook}; keep one of them")
+    return owners[0] if owners else Awareness()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from augaware.errors import RequestError, did_you_mean
+from augaware.losses import info_nce
 from augaware.spaces import Space
 from augaware.views import Omega
 
@@ -77,7 +78,7 @@ class Projector(nn.Module):
 class Awareness(nn.Module, ABC):
     """One way of using omega, built as ``NAME(setting, ...)``. Override the hooks that the method changes.
 
-    At most one awareness of an objective may override :meth:`projector`; others compose.
+    At most one awareness of an objective may override :meth:`projector`, and at most one :meth:`score`; others compose.
     """
 
     @property
@@ -88,6 +89,13 @@ class Awareness(nn.Module, ABC):
     def projector(self, make: MakeProjector, dim: int) -> nn.Module:
         """g, called as g(y, omega); ``make(d_in)`` gives a fresh projector of the host, ``dim`` is D."""
         return Projector(make(dim))
+
+    def score(self, positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+        """The loss of positives (N,) against negatives (N, K), cosines, in the place of a host's InfoNCE.
+
+        A negative of -inf is none.
+        """
+        return info_nce(positive, negatives, temperature)
 
     def losses(self, online: Views, target: Views) -> dict[str, Extra]:
         """Named extra losses. ``online`` and ``target`` hold the views that the host encodes by either network."""

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from augaware.errors import RequestError
+from augaware.losses import Score
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Host(nn.Module, ABC):
     The class states which views it reads. ``online`` and ``target`` select those that go through the online network and
     through its EMA target; ``momentum`` is the target's coefficient m at the start, None for hosts without a target.
     ``multi_crop`` hosts take any number of views, the others two. ``needs_labels`` hosts compare with labels instead.
+    ``score`` is how a contrastive host weighs positives against negatives, which an awareness may change (IFM, HCL);
+    None for hosts without negatives.
     """
 
     momentum: float | None = None
@@ -56,6 +59,7 @@ class Host(nn.Module, ABC):
     target: slice = slice(None)
     multi_crop: bool = False
     needs_labels: bool = False
+    score: Score | None = None
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from augaware.distributed import gather
 from augaware.errors import RequestError
 from augaware.hosts.base import Host, HostSetting, check_flags, check_numbers, check_widths
+from augaware.losses import Score, info_nce
 from augaware.nets.heads import mlp
 
 __all__ = ["MoCoV2"]
@@ -33,6 +34,7 @@ class MoCoV2(Host):
     the loss starts low, near log(1 + K exp(-1/T + 1/(2 d T^2))), and rises while the queue fills.
     """
 
+    score: Score = staticmethod(info_nce)
     online = slice(0, 1)
     target = slice(1, 2)
 
@@ -74,9 +76,7 @@ class MoCoV2(Host):
         """CE of [q.k, q.Queue] / T with label 0."""
         (z_1,), (z_2,) = online, target
         q, k = F.normalize(z_1, dim=1), F.normalize(z_2, dim=1)
-        positive = (q * k).sum(dim=1, keepdim=True)
-        logits = torch.cat((positive, q @ self.queue.T), dim=1) / self.temperature
-        return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.int64, device=q.device))
+        return self.score((q * k).sum(dim=1), q @ self.queue.T, self.temperature)
 
     def after_step(self, online: Sequence[Tensor], target: Sequence[Tensor]) -> None:
         """The batch's keys replace the oldest entries, wrapping around; the same on every process."""

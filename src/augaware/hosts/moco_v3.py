@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augaware.hosts.base import Host, HostSetting, Moment, check_flags, check_numbers, check_widths, cosine
-from augaware.losses import contrast
+from augaware.losses import Score, contrast, info_nce
 from augaware.nets.heads import mlp
 
 __all__ = ["MoCoV3"]
@@ -30,6 +30,7 @@ class MoCoV3(Host):
     """
 
     momentum: float
+    score: Score = staticmethod(info_nce)
 
     def __init__(
         self,
@@ -64,4 +65,4 @@ class MoCoV3(Host):
         q_1, q_2 = (F.normalize(self.h(z), dim=1) for z in online)
         k_1, k_2 = (F.normalize(z, dim=1) for z in target)
         t = self.temperature
-        return 2 * t * contrast(q_1, k_2, t) + 2 * t * contrast(q_2, k_1, t)
+        return 2 * t * contrast(q_1, k_2, t, self.score) + 2 * t * contrast(q_2, k_1, t, self.score)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from augaware.hosts.base import Host, HostSetting, check_numbers, check_widths
-from augaware.losses import nt_xent
+from augaware.losses import Score, info_nce, nt_xent
 from augaware.nets.heads import mlp
 
 __all__ = ["SimCLR"]
@@ -26,6 +26,8 @@ class SimCLR(Host):
     ``proj_hidden_dim`` None is D. AugSelf and CASSLE: T = 0.2, projector D-D-128 with BN after the hidden layer only.
     Paper: T = 0.1 on ImageNet, 0.5 on CIFAR-10.
     """
+
+    score: Score = staticmethod(info_nce)
 
     def __init__(
         self,
@@ -47,4 +49,4 @@ class SimCLR(Host):
     def loss(self, online: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
         """NT-Xent of z_1, z_2 (B, d)."""
         z_1, z_2 = online
-        return nt_xent(z_1, z_2, self.temperature)
+        return nt_xent(z_1, z_2, self.temperature, self.score)
