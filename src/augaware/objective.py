@@ -60,9 +60,10 @@ class Objective(nn.Module):
         scorer = _owner(awareness, "score")
         if type(scorer) is not Awareness:
             if host.score is None:
+                contrastive = [name for name in lookup.names("hosts") if lookup.load("hosts", name).score is not None]
                 raise RequestError(
                     f"aware: {scorer.name!r} weighs negatives, and host {host.name!r} has none; "
-                    "use a contrastive host: simclr, moco_v2, moco_v3"
+                    f"use a contrastive host: {', '.join(contrastive)}"
                 )
             host.score = scorer.score
         self.target = None if host.momentum is None else ema_copy(self.online)
