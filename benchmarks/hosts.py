@@ -5,7 +5,8 @@
 
 Each run is the two commands of the README, in a process of its own with one thread, as many at a time as there are
 cores. Encoder, views, batch and steps are the same for all hosts; a host's arguments are to be chosen on
-seed 0 alone. What is there already is not run again, so the script may be stopped and started.
+seed 0 alone. What is there already is not run again, so the script may be stopped and started. The settings below are
+provisional: at this length BYOL and SimSiam are well above the untrained encoder, and not yet above pixels.
 
 ``--time`` trains nothing to the end: it measures a step of every host on one and the same batch, the hosts in turns.
 """
