@@ -298,7 +298,7 @@ def test_a_host_without_momentum_has_no_target(name: str) -> None:
     whole.host.loss(*embeddings(whole.host))  # and compares with nothing but labels
 
 
-@pytest.mark.parametrize("name", [name for name in WITH_TARGET if hasattr(BUILT.get(name), "momentum_end")])
+@pytest.mark.parametrize("name", [name for name in WITH_TARGET if getattr(BUILT.get(name), "momentum_end", None)])
 @pytest.mark.parametrize(("start", "end"), [(0.9, 1.0), (0.996, 1.0), (0.99, 0.99)])
 def test_the_momentum_goes_from_start_to_end_as_half_a_cosine(name: str, start: float, end: float) -> None:
     given = build(name, momentum=start, momentum_end=end, hidden_dim=8)

@@ -135,7 +135,9 @@ class Trainer:
         self._objective.before_step(now)
         torch.manual_seed(word(recipe.seed, step))  # dropout, and whatever else a network draws
         began = time.perf_counter()
-        labels = None if self.source.labels is None else self.source.labels[batch.index].to(self.fabric.device)
+        labels = None
+        if self._objective.host.needs_labels and self.source.labels is not None:
+            labels = self.source.labels[batch.index].to(self.fabric.device)
         batch = batch.to(self.fabric.device)
         views = [self._view(batch, epoch, number) for number in range(len(self.pipelines))]
         seconds = time.perf_counter() - began

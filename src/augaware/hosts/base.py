@@ -48,13 +48,15 @@ class Host(nn.Module, ABC):
     are the host's own parameters and buffers.
 
     The class states which views it reads. ``online`` and ``target`` select those that go through the online network and
-    through its EMA target; ``momentum`` is the target's coefficient m at the start, None for hosts without a target.
+    through its EMA target; ``momentum`` is the target's coefficient m, None for hosts without a target; it rises to
+    ``momentum_end``, where there is one, as half a cosine over the steps.
     ``multi_crop`` hosts take any number of views, the others two. ``needs_labels`` hosts compare with labels instead.
     ``score`` is how a contrastive host weighs positives against negatives, which an awareness may change (IFM, HCL);
     None for hosts without negatives.
     """
 
     momentum: float | None = None
+    momentum_end: float | None = None
     online: slice = slice(None)
     target: slice = slice(None)
     multi_crop: bool = False
@@ -82,7 +84,9 @@ class Host(nn.Module, ABC):
 
     def momentum_at(self, now: Moment) -> float | None:
         """m of the EMA update that follows step ``now``."""
-        return self.momentum
+        if self.momentum is None or self.momentum_end is None:
+            return self.momentum
+        return cosine(self.momentum, self.momentum_end, now.progress)
 
     def before_step(self, now: Moment) -> None:
         """Prepare for a step: schedules, constraints on the host's own parameters."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augaware.hosts.base import Host, HostSetting, Moment, check_numbers, check_widths, cosine
+from augaware.hosts.base import Host, HostSetting, check_numbers, check_widths
 from augaware.nets.heads import mlp
 
 __all__ = ["BYOL"]
@@ -27,8 +27,6 @@ class BYOL(Host):
     ``momentum_end`` as half a cosine over the steps (paper; AugSelf's code changes it once an epoch). paper: 0.996 for
     1000 epochs, 0.99 for 100 and 300. CASSLE's code has hidden layers of width D in the projector.
     """
-
-    momentum: float
 
     def __init__(
         self,
@@ -48,10 +46,6 @@ class BYOL(Host):
     def projector(self, d_in: int) -> nn.Module:
         """d_in - hidden - output."""
         return mlp((d_in, *self.widths))
-
-    def momentum_at(self, now: Moment) -> float:
-        """From ``momentum`` to ``momentum_end``, half a cosine over the steps."""
-        return cosine(self.momentum, self.momentum_end, now.progress)
 
     def loss(self, online: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
         """The two squared distances between unit vectors, each a mean over the batch."""

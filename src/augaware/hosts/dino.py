@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augaware.distributed import gather
-from augaware.hosts.base import Host, HostSetting, Moment, check_at_least_zero, check_numbers, check_widths, cosine
+from augaware.hosts.base import Host, HostSetting, Moment, check_at_least_zero, check_numbers, check_widths
 from augaware.nets.heads import mlp
 
 __all__ = ["DINO"]
@@ -38,7 +38,6 @@ class DINO(Host):
 
     multi_crop = True
     target = slice(0, TAUGHT)
-    momentum: float
 
     def __init__(
         self,
@@ -73,10 +72,6 @@ class DINO(Host):
     def projector(self, d_in: int) -> nn.Module:
         """d_in - hidden - hidden - bottleneck, normalised, - output."""
         return nn.Sequential(mlp((d_in, *self.widths), hidden="gelu"), UnitVectors(self.widths[-1], self.output_dim))
-
-    def momentum_at(self, now: Moment) -> float:
-        """From ``momentum`` to ``momentum_end``, half a cosine over the steps."""
-        return cosine(self.momentum, self.momentum_end, now.progress)
 
     def before_step(self, now: Moment) -> None:
         """The teacher's temperature of this step."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augaware.hosts.base import Host, HostSetting, Moment, check_flags, check_numbers, check_widths, cosine
+from augaware.hosts.base import Host, HostSetting, check_flags, check_numbers, check_widths
 from augaware.losses import Score, contrast, info_nce
 from augaware.nets.heads import mlp
 
@@ -29,7 +29,6 @@ class MoCoV3(Host):
     over the steps; CASSLE's code keeps 0.999.
     """
 
-    momentum: float
     score: Score = staticmethod(info_nce)
 
     def __init__(
@@ -55,10 +54,6 @@ class MoCoV3(Host):
     def projector(self, d_in: int) -> nn.Module:
         """d_in - hidden (- hidden) - output, BN last."""
         return mlp((d_in, *self.widths), last="bn_plain")
-
-    def momentum_at(self, now: Moment) -> float:
-        """From ``momentum`` to ``momentum_end``, half a cosine over the steps."""
-        return cosine(self.momentum, self.momentum_end, now.progress)
 
     def loss(self, online: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
         """ctr(q_1, k_2) + ctr(q_2, k_1)."""
