@@ -29,7 +29,7 @@ SIZE = 24
 ENCODER = "tiny(widths=(16, 32, 64, 128))"
 SHARED: dict[str, Any] = {
     "augment": (
-        "crop(scale=(0.2, 1.0))",
+        "crop(scale=(0.4, 1.0))",
         "flip()",
         "color_jitter(0.4, 0.4, 0.4, 0.1)",
         "grayscale(p=0.2)",
@@ -38,11 +38,11 @@ SHARED: dict[str, Any] = {
     "optimizer": "adamw",
     "base_lr": 4e-3,
     "weight_decay": 1e-4,
-    "warmup_epochs": 0.2,
+    "warmup_epochs": 0.5,
     "clip_norm": 3.0,
 }
-EPOCHS = 6  # of 390 steps
-SGD = {"optimizer": "sgd", "base_lr": 0.2, "weight_decay": 5e-4}
+EPOCHS = 10  # of 390 steps
+SGD = {"optimizer": "sgd", "base_lr": 0.4, "weight_decay": 5e-4}
 HOSTS: dict[str, tuple[str, dict[str, Any]]] = {  # name -> host, what differs from SHARED
     "simclr": ("simclr(proj_hidden_dim=256)", {}),
     "moco_v2": ("moco_v2(4096, momentum=0.98, proj_hidden_dim=256)", {}),
@@ -50,8 +50,8 @@ HOSTS: dict[str, tuple[str, dict[str, Any]]] = {  # name -> host, what differs f
         "moco_v3(momentum=0.98, proj_layers=2, hidden_dim=512, output_dim=128, predictor_bn=False)",
         {},
     ),
-    "byol": ("byol(momentum=0.98, hidden_dim=512, output_dim=128)", SGD),
-    "simsiam": ("simsiam(proj_layers=2, hidden_dim=512, pred_hidden_dim=128)", SGD),
+    "byol": ("byol(momentum=0.98, momentum_end=0.98, hidden_dim=1024, output_dim=256)", SGD),
+    "simsiam": ("simsiam(proj_layers=2, hidden_dim=1024, pred_hidden_dim=256)", SGD),
     "swav": ("swav(prototypes=100, freeze=50, hidden_dim=512)", {}),
     "barlow_twins": ("barlow_twins(hidden_dim=512, output_dim=512)", {}),
     "vicreg": ("vicreg(hidden_dim=512, output_dim=512)", {}),

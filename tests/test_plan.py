@@ -230,4 +230,4 @@ def test_a_multi_crop_run_that_is_killed_and_resumed_is_the_uninterrupted_one(
     assert one["step"] == two["step"] == 2
     assert one["model"].keys() == two["model"].keys()
     assert all(torch.equal(value, two["model"][key]) for key, value in one["model"].items())
-    assert one["model"]["host.pushed"] == 32
+    assert one["model"]["hosts.0.pushed"] == 32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,32 +23,45 @@ def info_nce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
 
 
-def nt_xent(z_1: Tensor, z_2: Tensor, temperature: float, score: Score = info_nce) -> Tensor:
+def nt_xent(
+    z_1: Tensor, z_2: Tensor, temperature: float, score: Score = info_nce, foils: Sequence[Tensor] = ()
+) -> Tensor:
     """NT-Xent (SimCLR, Chen et al. 2020, equation 1): the mean over the 2N views i, with positive p(i), of
 
         -log( exp(s_ip / T) / sum_{k != i} exp(s_ik / T) ),    s_ij = cos(z_i, z_j).
 
     z_1, z_2 (N, d), not normalised, with row n of each from image n. Untrained or collapsed: log(2N - 1). With several
-    processes k runs over the views of all of them, gathered with their gradients.
+    processes k runs over the views of all of them, gathered with their gradients. k runs over image i's own ``foils``
+    too, each (N, d).
     """
     n = len(z_1)
     z_1, z_2 = F.normalize(z_1, dim=1), F.normalize(z_2, dim=1)
     all_1, all_2 = gather(z_1), gather(z_2)
-    s = torch.cat((z_1, z_2)) @ torch.cat((all_1, all_2)).T
+    anchors = torch.cat((z_1, z_2))
+    s = anchors @ torch.cat((all_1, all_2)).T
     own = torch.arange(n, device=s.device) + rank() * n  # the column of each image's first view; the second's is + N
     itself, positive = torch.cat((own, own + len(all_1))), torch.cat((own + len(all_1), own))
-    return score(*_apart(s, positive, itself), temperature)
+    cosines, negatives = _apart(s, positive, itself)
+    return score(cosines, against(negatives, anchors, [foil.repeat(2, 1) for foil in foils]), temperature)
 
 
-def contrast(q: Tensor, k: Tensor, temperature: float, score: Score = info_nce) -> Tensor:
+def contrast(q: Tensor, k: Tensor, temperature: float, score: Score = info_nce, foils: Sequence[Tensor] = ()) -> Tensor:
     """InfoNCE of queries against keys, one direction: the mean over i of
 
         -log( exp(q_i . k_i / T) / sum_j exp(q_i . k_j / T) ).
 
-    q, k (N, d), normalised; j runs over the keys of all processes. Unrelated unit vectors: log N.
+    q, k (N, d), normalised; j runs over the keys of all processes, and over image i's own ``foils``. Unrelated unit
+    vectors: log N.
     """
     own = torch.arange(len(q), device=q.device) + rank() * len(q)
-    return score(*_apart(q @ gather(k).T, own), temperature)
+    positive, negatives = _apart(q @ gather(k).T, own)
+    return score(positive, against(negatives, q, foils), temperature)
+
+
+def against(negatives: Tensor, anchors: Tensor, foils: Sequence[Tensor]) -> Tensor:
+    """negatives (N, K) with a column more for each foil (N, d): its cosine with the unit vector anchors (N, d)."""
+    columns = [(anchors * F.normalize(foil, dim=1)).sum(dim=1, keepdim=True) for foil in foils]
+    return torch.cat((negatives, *columns), dim=1)
 
 
 def _apart(s: Tensor, positive: Tensor, *left_out: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ L   = L_host(z_1, z_2, ...) + sum lambda L_aware(y, z, omega)
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -14,12 +15,14 @@ from torch import Tensor, nn
 from augaware import lookup
 from augaware.awareness.base import Awareness, Embedding, Setting
 from augaware.errors import RequestError
-from augaware.hosts.base import Host, HostSetting, Moment
+from augaware.hosts.base import ContrastiveHost, Host, HostSetting, Moment
 from augaware.nets.base import Encoder
 from augaware.nets.ema import ema_copy, ema_update
 from augaware.random import word
 from augaware.spaces import Space
-from augaware.views import View
+from augaware.views import Plan, View, plain_plan
+
+HOOKS = ("encoder", "projector", "pair", "score")  # of each, at most one awareness may have its own
 
 
 class Network(nn.Module):
@@ -29,25 +32,32 @@ class Network(nn.Module):
         super().__init__()
         self.f, self.g = f, g
 
-    def forward(self, views: Mapping[int, View]) -> dict[int, Embedding]:
+    def forward(self, views: Mapping[int, View], project: bool = True) -> dict[int, Embedding]:
         """View number -> its embedding. Views of one size go through f, and all of them through g, as one batch."""
         sizes: dict[torch.Size, list[int]] = {}
         for number, view in views.items():
             sizes.setdefault(view.image.shape[1:], []).append(number)
         numbers = [number for group in sizes.values() for number in group]
-        y = torch.cat([self.f(torch.cat([views[n].image for n in group])) for group in sizes.values()])
-        names = views[numbers[0]].omega
+        names = set.intersection(*(set(view.omega) for view in views.values()))
         omega = {name: torch.cat([views[n].omega[name] for n in numbers]) for name in names}
-        z = self.g(y, omega)
+        y = torch.cat([self._encode([views[n] for n in group]) for group in sizes.values()])
+        z = self.g(y, omega) if project else y[:, :0]
         lengths = [len(views[n]) for n in numbers]
         parts = dict(zip(numbers, zip(torch.split(y, lengths), torch.split(z, lengths), strict=True), strict=True))
         return {n: Embedding(view.omega, *parts[n]) for n, view in views.items()}
+
+    def _encode(self, views: Sequence[View]) -> Tensor:
+        images, reads = torch.cat([view.image for view in views]), self.f.reads
+        told = [] if reads is None or reads not in views[0].omega else [torch.cat([v.omega[reads] for v in views])]
+        y: Tensor = self.f(images, *told)
+        return y
 
 
 class Objective(nn.Module):
     """The trained whole: online network, EMA target where the host has one, host and awareness parts.
 
-    ``awareness`` holds any number of methods of which at most one may own the projector; none is vanilla.
+    ``awareness`` holds any number of methods, of which at most one may have its own of each of ``HOOKS``; none is
+    vanilla.
     """
 
     def __init__(self, f: Encoder, host: Host, awareness: Sequence[Awareness]) -> None:
@@ -56,20 +66,20 @@ class Objective(nn.Module):
         for name in given:
             if given.count(name) > 1:
                 raise RequestError(f"aware: {name!r} stands twice in {given}; name each awareness once")
-        self.online = Network(f, _owner(awareness, "projector").projector(host.projector, f.dim))
-        scorer = _owner(awareness, "score")
-        if type(scorer) is not Awareness:
-            if host.score is None:
-                contrastive = [name for name in lookup.names("hosts") if lookup.load("hosts", name).score is not None]
-                raise RequestError(
-                    f"aware: {scorer.name!r} weighs negatives, and host {host.name!r} has none; "
-                    f"use a contrastive host: {', '.join(contrastive)}"
-                )
-            host.score = scorer.score
+        owners = {hook: _owner(awareness, hook) for hook in HOOKS}
+        for a in awareness:
+            refused = mismatch(type(host), type(a))
+            if refused:
+                raise RequestError(f"aware: {refused}")
+        if isinstance(host, ContrastiveHost) and type(owners["score"]) is not Awareness:
+            host.score = owners["score"].score
+        self.online = Network(f, owners["projector"].projector(host.projector, f.dim))
         self.target = None if host.momentum is None else ema_copy(self.online)
-        self.host = host
+        self.hosts = nn.ModuleList([host, *(copy.deepcopy(host) for _ in range(owners["pair"].branches - 1))])
         self.awareness = nn.ModuleDict({a.name: a for a in awareness})
-        self._seen: tuple[list[Tensor], list[Tensor]] = [], []
+        self._pair = [owners["pair"]]  # in a list: a module's module is registered once
+        self._plan: Plan = ()
+        self._seen: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
 
     @classmethod
     def from_specs(
@@ -82,44 +92,94 @@ class Objective(nn.Module):
     ) -> Objective:
         """The objective of a host spec and awareness specs, for a pipeline that records ``spaces``.
 
-        ``classes`` is the number of classes where the images have labels.
+        ``classes`` is the number of classes where the images have labels. f is what :func:`encoder_spec` names.
         """
-        setting = Setting(f.dim, spaces)
-        built = lookup.build("hosts", host, HostSetting(f.dim, classes))
-        with torch.random.fork_rng(devices=[]):  # g starts the same whatever an awareness draws for its own heads
-            torch.manual_seed(word(torch.initial_seed()))
-            aware = [lookup.build("awareness", a, setting) for a in awareness]
-        return cls(f, built, aware)
+        built = lookup.build("hosts", host, HostSetting(f.dim // f.branches, classes))
+        return cls(f, built, _awareness(awareness, Setting(f.dim, spaces)))
+
+    @property
+    def host(self) -> Host:
+        """The host; its copies for further branches of z are in ``hosts``."""
+        host = self.hosts[0]
+        assert isinstance(host, Host)
+        return host
+
+    @property
+    def aware(self) -> list[Awareness]:
+        """The awareness parts."""
+        return [a for a in self.awareness.values() if isinstance(a, Awareness)]
+
+    def plan(self, count: int) -> Plan:
+        """The views of the next step: the recipe's own ``count``, with what the awareness changes and adds."""
+        plan = plain_plan(count)
+        for a in self.aware:
+            before = len(plan)
+            plan = a.plan(plan)
+            a.own = range(before, len(plan))
+        self._plan = plan
+        return plan
 
     def forward(self, views: Sequence[View], labels: Tensor | None = None) -> dict[str, Tensor]:
         """``"loss"``, the scalar to minimise, and each part before its lambda, ``"loss/<part>"``.
 
-        ``"nothing/<part>"`` is the loss/<part> of a prediction that looks at nothing.
+        ``views`` are those of the last :meth:`plan`, or the recipe's own if there was none. ``"nothing/<part>"`` is the
+        loss/<part> of a prediction that looks at nothing.
         """
-        self.check_views(len(views))
-        host, numbered = self.host, dict(enumerate(views))
-        online: dict[int, Embedding] = self.online({n: numbered[n] for n in list(numbered)[host.online]})
+        plan = self._plan or plain_plan(len(views))
+        assert len(plan) == len(views), f"{len(plan)} views are planned, {len(views)} given"
+        main = [number for number, planned in enumerate(plan) if planned.role == number]
+        self.check_views(len(main))
+        numbered = dict(enumerate(views))
+        online, target = self._embeddings(plan, main, numbered)
+        self._seen = {}
+
+        def loss(views: Sequence[int] | None = None, branch: int = 0, foils: Sequence[int] = ()) -> Tensor:
+            chosen, host = main if views is None else list(views), self.hosts[branch]
+            assert isinstance(host, Host)
+            z = [self._branch(online[n], branch).float() for n in chosen[host.online]]
+            compared = [self._branch(target[n], branch).float() for n in chosen[host.target]] if target else []
+            if host.needs_labels:
+                assert labels is not None
+                compared = [labels]
+            self._seen.setdefault(branch, ([t.detach() for t in z], compared))
+            if not foils:
+                return host.loss(z, compared)
+            assert isinstance(host, ContrastiveHost)
+            return host.loss(z, compared, [self._branch((target or online)[n], branch).float() for n in foils])
+
+        with torch.autocast(views[0].image.device.type, enabled=False):  # a loss is not computed in half precision
+            total = self._pair[0].pair(loss)
+        found = {"loss": total, "loss/host": total}
+        for a in self.aware:
+            for part, extra in a.losses(online, target).items():
+                found["loss"] = found["loss"] + extra.lam * extra.loss
+                found[f"loss/{a.name}/{part}"] = extra.loss
+                if extra.nothing is not None:
+                    found[f"nothing/{a.name}/{part}"] = extra.nothing
+        return found
+
+    def _embeddings(
+        self, plan: Plan, main: Sequence[int], views: Mapping[int, View]
+    ) -> tuple[dict[int, Embedding], dict[int, Embedding]]:
+        """What the online network and the target make of the views that each of them encodes.
+
+        Views that have a role go through a network as one batch; what an awareness adds beside, as one of its own.
+        """
+        seen, compared = main[self.host.online], main[self.host.target]
+        online: dict[int, Embedding] = self.online({n: views[n] for n in views if plan[n].role in seen})
         target: dict[int, Embedding] = {}
         if self.target is not None:
             with torch.no_grad():
-                target = self.target({n: numbered[n] for n in list(numbered)[host.target]})
-        z = [e.z.float() for e in online.values()]
-        compared = [e.z.float() for e in target.values()]
-        if host.needs_labels:
-            assert labels is not None
-            compared = [labels]
-        self._seen = [t.detach() for t in z], compared
-        with torch.autocast(z[0].device.type, enabled=False):  # a loss is not computed in half precision
-            loss = host.loss(z, compared)
-        found = {"loss": loss, "loss/host": loss}
-        for name, awareness in self.awareness.items():
-            assert isinstance(awareness, Awareness)
-            for part, extra in awareness.losses(online, target).items():
-                found["loss"] = found["loss"] + extra.lam * extra.loss
-                found[f"loss/{name}/{part}"] = extra.loss
-                if extra.nothing is not None:
-                    found[f"nothing/{name}/{part}"] = extra.nothing
-        return found
+                target = self.target({n: views[n] for n in views if plan[n].role in compared})
+        for a in self.aware:
+            beside = {n: views[n] for n in a.own if plan[n].role is None}
+            if beside:
+                online |= self.online(beside, project=a.projected)
+        return online, target
+
+    def _branch(self, e: Embedding, branch: int) -> Tensor:
+        """z of one branch, (B, d)."""
+        return e.z.chunk(len(self.hosts), dim=1)[branch]
 
     def check_views(self, count: int) -> None:
         """Raise :class:`RequestError` unless the host takes ``count`` views."""
@@ -129,25 +189,59 @@ class Objective(nn.Module):
 
     def before_step(self, now: Moment) -> None:
         """What precedes the forward pass of a step."""
-        self.host.before_step(now)
+        for host in self.hosts:
+            host.before_step(now)  # type: ignore[operator]
 
     def after_backward(self, now: Moment) -> None:
         """What stands between the gradients and the optimiser."""
-        self.host.after_backward(now, self.online.g)
+        for host in self.hosts:
+            host.after_backward(now, self.online.g)  # type: ignore[operator]
 
     @torch.no_grad()
     def after_step(self, now: Moment) -> None:
-        """What follows the optimiser: the EMA target moves, the host remembers what it saw."""
+        """What follows the optimiser: the EMA target moves, the hosts remember what they saw."""
         m = self.host.momentum_at(now)
         if self.target is not None and m is not None:
             ema_update(self.target, self.online, m)
-        self.host.after_step(*self._seen)
+        for branch, seen in self._seen.items():
+            self.hosts[branch].after_step(*seen)  # type: ignore[operator]
+
+
+def encoder_spec(encoder: str, awareness: Sequence[str], spaces: Mapping[str, Space]) -> str:
+    """The spec of f: ``encoder``, or what the one awareness with an encoder of its own makes of it."""
+    provisional = _awareness(awareness, Setting(1, spaces))
+    return _owner(provisional, "encoder").encoder(encoder)
+
+
+def mismatch(host: type[Host], awareness: type[Awareness]) -> str | None:
+    """Why the two mean nothing together, and what would; None if they do."""
+    if awareness.needs_negatives and not issubclass(host, ContrastiveHost):
+        have = [name for name in lookup.names("hosts") if issubclass(lookup.load("hosts", name), ContrastiveHost)]
+        a, h = (cls.__module__.rpartition(".")[2] for cls in (awareness, host))
+        return f"{a!r} needs negatives, and host {h!r} has none; use a contrastive host: {', '.join(have)}"
+    return None
+
+
+def clash(awareness: Sequence[type[Awareness]]) -> str | None:
+    """Why these mean nothing together; None if they do."""
+    for hook in HOOKS:
+        owners = [cls for cls in awareness if getattr(cls, hook) is not getattr(Awareness, hook)]
+        if len(owners) > 1:
+            names = " and ".join(repr(cls.__module__.rpartition(".")[2]) for cls in owners)
+            return f"{names} both make their own {hook}; keep one of them"
+    return None
+
+
+def _awareness(specs: Sequence[str], setting: Setting) -> list[Awareness]:
+    """Built with draws of their own, so that f and g start the same whatever an awareness draws for its heads."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(word(torch.initial_seed()))
+        return [lookup.build("awareness", spec, setting) for spec in specs]
 
 
 def _owner(awareness: Sequence[Awareness], hook: str) -> Awareness:
     """The one that overrides ``hook``; plain :class:`Awareness`, whose defaults are vanilla, when none does."""
     owners = [a for a in awareness if getattr(type(a), hook) is not getattr(Awareness, hook)]
     if len(owners) > 1:
-        names = " and ".join(repr(a.name) for a in owners)
-        raise RequestError(f"aware: {names} both make their own {hook}; keep one of them")
+        raise RequestError(f"aware: {clash([type(a) for a in owners])}")
     return owners[0] if owners else Awareness()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from augaware.hosts.base import cosine
+from augaware.hosts.base import Host, cosine
 from augaware.objective import Objective
 from augaware.recipe import Recipe
 
@@ -34,7 +34,8 @@ def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimiz
 
 def _groups(objective: Objective, recipe: Recipe) -> list[dict[str, Any]]:
     """Parameters by what they share; groups without parameters are left out."""
-    constant = {id(p) for module in objective.host.constant_rate() for p in module.parameters()}
+    hosts = [host for host in objective.hosts if isinstance(host, Host)]
+    constant = {id(p) for host in hosts for module in host.constant_rate() for p in module.parameters()}
     found: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for p in objective.parameters():
         if p.requires_grad:

@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from augaware.augment.plan import pipelines
+from augaware.augment.plan import Camera
 from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
 from augaware.data.loader import Loader, open_source
@@ -25,12 +25,11 @@ from augaware.health import Panel
 from augaware.hosts.base import Moment
 from augaware.log import Clock, Log
 from augaware.nets.base import build_encoder
-from augaware.objective import Network, Objective
+from augaware.objective import Network, Objective, encoder_spec
 from augaware.optim import build_optimizer, set_schedules
 from augaware.progress import Display
 from augaware.random import epoch_order, word
 from augaware.recipe import Recipe
-from augaware.views import View
 
 SETTLED = 100  # steps before which the embeddings of a healthy run may still all point one way
 
@@ -63,7 +62,7 @@ class Trainer:
         self.recipe = recipe
         check_device(recipe.device)
         self.fabric = Fabric(accelerator=recipe.device, devices=1, precision=_precision(recipe))
-        self.pipelines = pipelines(recipe)
+        self.camera = Camera(recipe)
         self._built(classes=1)  # a wrong spec is found before the images are read
         memory = int(recipe.memory_gib * 2**30)
         self.source = open_source(recipe.data, recipe.decoded_side, memory, progress=display.reading)
@@ -79,15 +78,17 @@ class Trainer:
         objective.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(objective, recipe)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
-        self.panel = Panel(self.source, self.pipelines[0], recipe.health_images, recipe.seed)
+        self.panel = Panel(self.source, self.camera.pipelines[0], recipe.health_images, recipe.seed)
 
     def _built(self, classes: int | None) -> Objective:
         """The objective with the initial weights of the recipe's seed."""
         recipe = self.recipe
         torch.manual_seed(word(recipe.seed))
-        f = build_encoder(recipe.encoder)
-        objective = Objective.from_specs(f, recipe.host, recipe.aware, self.pipelines[0].spaces, classes)
-        objective.check_views(len(self.pipelines))
+        spaces = self.camera.pipelines[0].spaces
+        f = build_encoder(encoder_spec(recipe.encoder, recipe.aware, spaces))
+        objective = Objective.from_specs(f, recipe.host, recipe.aware, spaces, classes)
+        objective.check_views(len(self.camera.pipelines))
+        self.camera.check(objective.plan(len(self.camera.pipelines)), recipe.batch_size)
         if not any(p.requires_grad for p in f.parameters()):
             raise RequestError(f"encoder {recipe.encoder!r} has nothing to train")
         return objective
@@ -139,7 +140,8 @@ class Trainer:
         if self._objective.host.needs_labels and self.source.labels is not None:
             labels = self.source.labels[batch.index].to(self.fabric.device)
         batch = batch.to(self.fabric.device)
-        views = [self._view(batch, epoch, number) for number in range(len(self.pipelines))]
+        plan = self._objective.plan(len(self.camera.pipelines))
+        views = self.camera.take(plan, batch.pixels, batch.sizes, batch.index, recipe.seed, epoch)
         seconds = time.perf_counter() - began
         parts: dict[str, Tensor] = self.objective(views, labels)
         self.optimizer.zero_grad(set_to_none=True)
@@ -150,10 +152,6 @@ class Trainer:
         self.optimizer.step()
         self._objective.after_step(now)
         return {k: v.detach() for k, v in parts.items()}, seconds
-
-    def _view(self, batch: ImageBatch, epoch: int, number: int) -> View:
-        view = self.pipelines[number].view(batch.pixels, batch.sizes, batch.index, self.recipe.seed, epoch, number)
-        return View(view.image.contiguous(memory_format=torch.channels_last), view.omega)
 
     def _look(self, step: int, display: Display, log: Log) -> None:
         health = self.panel.look(self._network, self.fabric.device)

@@ -1,4 +1,4 @@
-"""A view, and the one place where crop's omega meets flip.
+"""A view, how it was planned, and the one place where crop's omega meets flip.
 
 A horizontal flip mirrors the image, and with it the place where the crop was taken from. The two papers handle this
 differently, and both ways are here and nowhere else:
@@ -12,10 +12,12 @@ where
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from augaware.errors import RequestError
 from augaware.spaces import Space
 
 X_CENTRE = 1  # column of crop's omega (y_c, x_c, h, w)
@@ -36,6 +38,44 @@ class View:
 
 
 Omega = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """One view to be made. A plan is a sequence of these: first the recipe's own, then what an awareness adds.
+
+    ``law`` is the number of the recipe's view whose augmentations and size it has, but for ``size`` (pixels) and
+    ``change`` (specs in the place of their namesakes; new names come last). ``role`` is the number of the recipe's view
+    that the host would take it for, and which networks encode it with that; None is the online network alone.
+
+    ``only`` names the augmentations that act, None is all of them, () is the whole image as it is. ``share`` names
+    augmentations that take their omega from an earlier view; ``tie`` those that have one omega for each so many
+    consecutive images of a batch. ``given`` is omega that no augmentation draws, one row for the whole batch.
+    """
+
+    law: int
+    role: int | None = None
+    size: int | None = None
+    change: tuple[str, ...] = ()
+    only: frozenset[str] | None = None
+    share: Mapping[str, int] = field(default_factory=dict)
+    tie: Mapping[str, int] = field(default_factory=dict)
+    given: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in sorted(set(self.share) & set(self.tie)):
+            raise RequestError(
+                f"aware: {name!r} of a view is to be shared with view {self.share[name] + 1} and tied between "
+                f"{self.tie[name]} images at once; keep one of the two"
+            )
+
+
+Plan = tuple[ViewPlan, ...]
+
+
+def plain_plan(count: int) -> Plan:
+    """The recipe's own ``count`` views."""
+    return tuple(ViewPlan(number, number) for number in range(count))
 
 
 def _mirrored(crop: Tensor, flip: Tensor | None) -> Tensor:

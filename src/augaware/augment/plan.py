@@ -5,6 +5,9 @@ recipe's), made by the recipe's augmentations with those in ``change`` in the pl
 laws are ``"view()", "view(change=['gaussian_blur(p=0.1)', 'solarize(p=0.2)'])"`` and SwAV's small crops
 ``"view(6, size=96, change=['crop(scale=(0.05, 0.14))'])"``. Every view has the same augmentations in the same order,
 so that its omega can be compared with that of any other; what a view does not do has p=0 there.
+
+An awareness may plan more views than the recipe, or change what the recipe's have in common (:class:`ViewPlan`);
+:class:`Camera` takes them.
 """
 
 from __future__ import annotations
@@ -13,9 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
+from torch import Tensor
+
 from augaware import lookup
 from augaware.augment.pipeline import Pipeline
 from augaware.errors import RequestError
+from augaware.random import Draws
+from augaware.views import Plan, View, ViewPlan
 
 
 class Planned(Protocol):
@@ -43,15 +51,78 @@ class _Views:
 
 
 def pipelines(recipe: Planned) -> list[Pipeline]:
-    """One pipeline per view, in order. Raises :class:`RequestError` for a plan that cannot be."""
-    found: list[Pipeline] = []
+    """One pipeline per view of the recipe, in order. Raises :class:`RequestError` for a plan that cannot be."""
+    return [Pipeline.from_specs(specs, size, recipe.mean, recipe.std) for specs, size in _laws(recipe)]
+
+
+def _laws(recipe: Planned) -> list[tuple[list[str], int]]:
+    """Augmentation specs and size of each of the recipe's views."""
+    found: list[tuple[list[str], int]] = []
     for text in recipe.views:
         views = _parse(text)
-        specs = _changed(recipe.augment, views.change, text)
-        found += [Pipeline.from_specs(specs, views.size or recipe.size, recipe.mean, recipe.std)] * views.count
+        found += [(_changed(recipe.augment, views.change, text), views.size or recipe.size)] * views.count
     if not found:
         raise RequestError("views is empty; two views of one kind are: view(2)")
     return found
+
+
+class Camera:
+    """Takes the views of a plan: draw omega for each view, bring it in line with the plan, apply it.
+
+    The draws of view ``number`` depend on (seed, epoch, index, number) alone, whatever else is planned.
+    """
+
+    def __init__(self, recipe: Planned) -> None:
+        self.mean, self.std, self.laws = recipe.mean, recipe.std, _laws(recipe)
+        self.pipelines = pipelines(recipe)
+        self._made: dict[tuple[int, int | None, tuple[str, ...]], Pipeline] = {}
+
+    def pipeline(self, view: ViewPlan) -> Pipeline:
+        """The pipeline of a planned view."""
+        if view.size is None and not view.change:
+            return self.pipelines[view.law]
+        key = view.law, view.size, view.change
+        if key not in self._made:
+            specs, size = self.laws[view.law]
+            specs = _changed(specs, view.change, "an awareness", add=True)
+            self._made[key] = Pipeline.from_specs(specs, view.size or size, self.mean, self.std)
+        return self._made[key]
+
+    def check(self, plan: Plan, batch_size: int) -> None:
+        """Raise :class:`RequestError` for a plan that cannot be: what is named but not there, ties that do not fit."""
+        for view in plan:
+            names = [a.name for a in self.pipeline(view).augmentations]
+            for name in {*view.share, *view.tie, *(view.only or ())} - set(names):
+                raise RequestError(
+                    f"aware: a view is planned by {name!r}, which is not in the pipeline ({', '.join(names)}); "
+                    f"add it to augment"
+                )
+            for name, images in view.tie.items():
+                if batch_size % images:
+                    raise RequestError(
+                        f"batch_size={batch_size} is no multiple of the {images} images that share their {name!r}; "
+                        f"use --batch-size {max(1, batch_size // images) * images}"
+                    )
+
+    def take(self, plan: Plan, pixels: Tensor, sizes: Tensor, index: Tensor, seed: int, epoch: int) -> list[View]:
+        """The views of a batch, in the plan's order; arguments as in :meth:`Pipeline.view`."""
+        views: list[View] = []
+        rows = torch.arange(len(index), device=pixels.device)
+        for number, planned in enumerate(plan):
+            pipeline = self.pipeline(planned)
+            omega = pipeline.sample(Draws.of(seed, epoch, index, number), sizes)
+            for a in pipeline.augmentations:
+                if planned.only is not None and a.name not in planned.only:
+                    omega[a.name] = omega[a.name].new_tensor(a.identity).expand_as(omega[a.name]).contiguous()
+                if a.name in planned.tie:
+                    first = rows - rows % planned.tie[a.name]
+                    omega[a.name] = omega[a.name][first]
+                if a.name in planned.share:
+                    omega[a.name] = views[planned.share[a.name]].omega[a.name]
+            view = pipeline.apply(pixels, sizes, omega)
+            told = {k: torch.tensor([row] * len(index), device=pixels.device) for k, row in planned.given.items()}
+            views.append(View(view.image.contiguous(memory_format=torch.channels_last), view.omega | told))
+        return views
 
 
 def _parse(text: str) -> _Views:
@@ -71,15 +142,17 @@ def _parse(text: str) -> _Views:
     return _Views(views.count, views.size, change)
 
 
-def _changed(augment: Sequence[str], change: Sequence[str], text: str) -> list[str]:
-    """``augment`` with the specs of ``change`` in the place of their namesakes."""
+def _changed(augment: Sequence[str], change: Sequence[str], text: str, add: bool = False) -> list[str]:
+    """``augment`` with the specs of ``change`` in the place of their namesakes; ``add`` puts new names at the end."""
     names = [lookup.parse(spec, "augmentation").name for spec in augment]
     specs = list(augment)
     changed = [lookup.parse(spec, "augmentation").name for spec in change]
     for name, spec in zip(changed, change, strict=True):
         if changed.count(name) > 1:
             raise RequestError(f"views: {text!r} changes {name!r} twice; name each augmentation once")
-        if name not in names:
+        if name not in names and add:
+            names, specs = [*names, name], [*specs, spec]
+        elif name not in names:
             raise RequestError(
                 f"views: {text!r} changes {name!r}, which augment does not name ({', '.join(names) or 'nothing'}); "
                 f"add it there with p=0"

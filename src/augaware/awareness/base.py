@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from augaware.errors import RequestError, did_you_mean
 from augaware.losses import info_nce
 from augaware.spaces import Space
-from augaware.views import Omega
+from augaware.views import Omega, Plan
 
 MakeProjector = Callable[[int], nn.Module]
 
@@ -40,7 +41,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Embedding:
-    """What the network made of one view: ``omega``, features y = f(v) (B, D) and embedding z = g(y, omega) (B, d)."""
+    """What the network made of one view: ``omega``, features y = f(v) (B, D) and embedding z = g(y, omega) (B, d).
+
+    z is (B, 0) for a view that an awareness added and did not want projected.
+    """
 
     omega: Omega
     y: Tensor
@@ -75,20 +79,57 @@ class Projector(nn.Module):
         return z
 
 
+class HostLoss(Protocol):
+    """L_host of chosen views, for :meth:`Awareness.pair`."""
+
+    def __call__(self, views: Sequence[int] | None = None, branch: int = 0, foils: Sequence[int] = ()) -> Tensor:
+        """L_host as if ``views`` were all there are; None is the recipe's own.
+
+        ``branch``: which of the awareness' ``branches``; its host (with queue, predictor, prototypes) reads that part
+        of z and remembers what it saw first in a step. ``foils``: views that repel, of the same images (contrastive
+        hosts).
+        """
+
+
 class Awareness(nn.Module, ABC):
     """One way of using omega, built as ``NAME(setting, ...)``. Override the hooks that the method changes.
 
-    At most one awareness of an objective may override :meth:`projector`, and at most one :meth:`score`; others compose.
+    At most one awareness of an objective may override each of ``encoder``, ``projector``, ``pair`` and ``score``;
+    ``plan`` and ``losses`` compose.
+
+    ``branches`` is how many embeddings z holds, side by side, each with a copy of the host of its own (:meth:`pair`).
+    ``needs_negatives``: the method means nothing without negatives. ``projected``: the views that it adds go through g
+    too. ``own``, set by the objective: the numbers of the views that it added.
     """
+
+    branches: int = 1
+    needs_negatives: bool = False
+    projected: bool = False
+    own: range = range(0)
 
     @property
     def name(self) -> str:
         """The name of the file that defines the awareness."""
         return type(self).__module__.rpartition(".")[2]
 
+    def encoder(self, spec: str) -> str:
+        """f, as the spec of an encoder; ``spec`` is the recipe's."""
+        return spec
+
+    def plan(self, plan: Plan) -> Plan:
+        """Which views are made, anew for each step: change those there are, add others at the end.
+
+        What it draws it draws from torch's random state, which is that of the step.
+        """
+        return plan
+
     def projector(self, make: MakeProjector, dim: int) -> nn.Module:
         """g, called as g(y, omega); ``make(d_in)`` gives a fresh projector of the host, ``dim`` is D."""
         return Projector(make(dim))
+
+    def pair(self, loss: HostLoss) -> Tensor:
+        """L_host: which views attract each other, in which branch of z."""
+        return loss()
 
     def score(self, positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
         """The loss of positives (N,) against negatives (N, K), cosines, in the place of a host's InfoNCE.

@@ -27,6 +27,8 @@ class HCL(Awareness):
     class among the negatives (authors' code: 0.1). Both 0 is the host itself.
     """
 
+    needs_negatives = True
+
     def __init__(self, setting: Setting, beta: float = 1.0, tau: float = 0.1) -> None:
         super().__init__()
         for key, value, below in (("beta", beta, math.inf), ("tau", tau, 1.0)):

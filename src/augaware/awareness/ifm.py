@@ -25,6 +25,8 @@ class IFM(Awareness):
     perturbed term (the paper: 1).
     """
 
+    needs_negatives = True
+
     def __init__(self, setting: Setting, eps: float = 0.1, alpha: float = 1.0) -> None:
         super().__init__()
         for key, value in (("eps", eps), ("alpha", alpha)):

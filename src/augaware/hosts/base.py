@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from augaware.errors import RequestError
-from augaware.losses import Score
+from augaware.losses import Score, info_nce
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,6 @@ class Host(nn.Module, ABC):
     through its EMA target; ``momentum`` is the target's coefficient m, None for hosts without a target; it rises to
     ``momentum_end``, where there is one, as half a cosine over the steps.
     ``multi_crop`` hosts take any number of views, the others two. ``needs_labels`` hosts compare with labels instead.
-    ``score`` is how a contrastive host weighs positives against negatives, which an awareness may change (IFM, HCL);
-    None for hosts without negatives.
     """
 
     momentum: float | None = None
@@ -61,7 +59,6 @@ class Host(nn.Module, ABC):
     target: slice = slice(None)
     multi_crop: bool = False
     needs_labels: bool = False
-    score: Score | None = None
 
     @property
     def name(self) -> str:
@@ -100,6 +97,19 @@ class Host(nn.Module, ABC):
     def constant_rate(self) -> Sequence[nn.Module]:
         """Parts whose learning rate is not scheduled."""
         return ()
+
+
+class ContrastiveHost(Host):
+    """A host with negatives.
+
+    ``score`` is how it weighs positives against negatives, which an awareness may change (IFM, HCL).
+    """
+
+    score: Score = staticmethod(info_nce)
+
+    @abstractmethod
+    def loss(self, online: Sequence[Tensor], target: Sequence[Tensor], foils: Sequence[Tensor] = ()) -> Tensor:
+        """As in :class:`Host`; ``foils`` are embeddings (B, d) of the same images that repel too (LooC)."""
 
 
 def cosine(start: float, end: float, progress: float) -> float:

@@ -18,14 +18,14 @@ from torch.nn import functional as F
 
 from augaware.distributed import gather
 from augaware.errors import RequestError
-from augaware.hosts.base import Host, HostSetting, check_flags, check_numbers, check_widths
-from augaware.losses import Score, info_nce
+from augaware.hosts.base import ContrastiveHost, HostSetting, check_flags, check_numbers, check_widths
+from augaware.losses import against
 from augaware.nets.heads import mlp
 
 __all__ = ["MoCoV2"]
 
 
-class MoCoV2(Host):
+class MoCoV2(ContrastiveHost):
     """A query attracts its key, the EMA target's other view, and is repelled by a queue of earlier keys.
 
     ``queue``: what is remembered. ``"key"`` as published; ``"query"``, as AugSelf's and CASSLE's released code does,
@@ -34,7 +34,6 @@ class MoCoV2(Host):
     the loss starts low, near log(1 + K exp(-1/T + 1/(2 d T^2))), and rises while the queue fills.
     """
 
-    score: Score = staticmethod(info_nce)
     online = slice(0, 1)
     target = slice(1, 2)
 
@@ -72,11 +71,11 @@ class MoCoV2(Host):
         """d_in - hidden - output."""
         return mlp((d_in, *self.widths), hidden=self.hidden)
 
-    def loss(self, online: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    def loss(self, online: Sequence[Tensor], target: Sequence[Tensor], foils: Sequence[Tensor] = ()) -> Tensor:
         """CE of [q.k, q.Queue] / T with label 0."""
         (z_1,), (z_2,) = online, target
         q, k = F.normalize(z_1, dim=1), F.normalize(z_2, dim=1)
-        return self.score((q * k).sum(dim=1), q @ self.queue.T, self.temperature)
+        return self.score((q * k).sum(dim=1), against(q @ self.queue.T, q, foils), self.temperature)
 
     def after_step(self, online: Sequence[Tensor], target: Sequence[Tensor]) -> None:
         """The batch's keys replace the oldest entries, wrapping around; the same on every process."""

@@ -14,22 +14,20 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augaware.hosts.base import Host, HostSetting, check_flags, check_numbers, check_widths
-from augaware.losses import Score, contrast, info_nce
+from augaware.hosts.base import ContrastiveHost, HostSetting, check_flags, check_numbers, check_widths
+from augaware.losses import contrast
 from augaware.nets.heads import mlp
 
 __all__ = ["MoCoV3"]
 
 
-class MoCoV3(Host):
+class MoCoV3(ContrastiveHost):
     """Predictions of one view attract the EMA target's other view; the batch's other keys repel.
 
     ViT (the default): g has 3 layers, D-4096-4096-256, h 2 layers, 256-4096-256, both with a last BN without weight
     and bias. ResNet: ``proj_layers=2, predictor_bn=False``. ``momentum`` rises to ``momentum_end`` as half a cosine
     over the steps; CASSLE's code keeps 0.999.
     """
-
-    score: Score = staticmethod(info_nce)
 
     def __init__(
         self,
@@ -55,9 +53,10 @@ class MoCoV3(Host):
         """d_in - hidden (- hidden) - output, BN last."""
         return mlp((d_in, *self.widths), last="bn_plain")
 
-    def loss(self, online: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    def loss(self, online: Sequence[Tensor], target: Sequence[Tensor], foils: Sequence[Tensor] = ()) -> Tensor:
         """ctr(q_1, k_2) + ctr(q_2, k_1)."""
         q_1, q_2 = (F.normalize(self.h(z), dim=1) for z in online)
         k_1, k_2 = (F.normalize(z, dim=1) for z in target)
         t = self.temperature
-        return 2 * t * contrast(q_1, k_2, t, self.score) + 2 * t * contrast(q_2, k_1, t, self.score)
+        ctr_1, ctr_2 = (2 * t * contrast(q, k, t, self.score, foils) for q, k in ((q_1, k_2), (q_2, k_1)))
+        return ctr_1 + ctr_2

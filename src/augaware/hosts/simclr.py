@@ -13,21 +13,19 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from augaware.hosts.base import Host, HostSetting, check_numbers, check_widths
-from augaware.losses import Score, info_nce, nt_xent
+from augaware.hosts.base import ContrastiveHost, HostSetting, check_numbers, check_widths
+from augaware.losses import nt_xent
 from augaware.nets.heads import mlp
 
 __all__ = ["SimCLR"]
 
 
-class SimCLR(Host):
+class SimCLR(ContrastiveHost):
     """Two views of an image attract, all other images of the batch repel: NT-Xent at a temperature.
 
     ``proj_hidden_dim`` None is D. AugSelf and CASSLE: T = 0.2, projector D-D-128 with BN after the hidden layer only.
     Paper: T = 0.1 on ImageNet, 0.5 on CIFAR-10.
     """
-
-    score: Score = staticmethod(info_nce)
 
     def __init__(
         self,
@@ -46,7 +44,7 @@ class SimCLR(Host):
         """d_in - hidden - output."""
         return mlp((d_in, *self.widths))
 
-    def loss(self, online: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    def loss(self, online: Sequence[Tensor], target: Sequence[Tensor], foils: Sequence[Tensor] = ()) -> Tensor:
         """NT-Xent of z_1, z_2 (B, d)."""
         z_1, z_2 = online
-        return nt_xent(z_1, z_2, self.temperature, self.score)
+        return nt_xent(z_1, z_2, self.temperature, self.score, foils)

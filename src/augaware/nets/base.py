@@ -16,7 +16,14 @@ LIBRARIES = ("timm", "torchvision")
 
 
 class Encoder(nn.Module):
-    """f: a backbone with the width of its pooled features."""
+    """f: a backbone with the width of its pooled features.
+
+    ``reads`` names the omega that f takes as its second argument, (B, columns); None, and this class, takes none.
+    ``branches``: the features are those of so many networks, side by side.
+    """
+
+    reads: str | None = None
+    branches: int = 1
 
     def __init__(self, backbone: nn.Module, dim: int) -> None:
         super().__init__()
