@@ -220,10 +220,10 @@ def test_parameters_queues_centres_and_statistics_are_the_same_on_all_processes(
 def test_the_cases_take_their_hosts_through_all_that_they_remember(processes: list[dict[str, Any]]) -> None:
     """Else equal queues and centres would be equal because nothing was in them."""
     states = {case: found["state"] for case, found in processes[0]["cases"].items()}
-    assert states["moco_v2, both, two views"]["host.place"] == 2 * BATCH - 24
-    assert states["swav, both, multi-crop"]["host.pushed"] == 2 * BATCH
-    assert states["swav, both, multi-crop"]["host.queue"].norm(dim=2).allclose(torch.ones(2, 16))
-    assert states["dino, both, multi-crop"]["host.centre"].abs().min() > 0
+    assert states["moco_v2, both, two views"]["hosts.0.place"] == 2 * BATCH - 24
+    assert states["swav, both, multi-crop"]["hosts.0.pushed"] == 2 * BATCH
+    assert states["swav, both, multi-crop"]["hosts.0.queue"].norm(dim=2).allclose(torch.ones(2, 16))
+    assert states["dino, both, multi-crop"]["hosts.0.centre"].abs().min() > 0
 
 
 # --- the collectives
