@@ -16,7 +16,7 @@ ROOT = Path(augaware.__file__).parent
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
-LEAVES = {"errors", "spaces", "views", "losses", "random", "metrics", "lookup", "progress", "distributed"}
+LEAVES = {"checks", "errors", "spaces", "views", "losses", "random", "metrics", "lookup", "progress", "distributed"}
 ANYTHING = {""}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "tasks": LEAVES | {"nets", "data"},
     "recipe": LEAVES,
     "recipes": {"recipe", "errors"},
-    "checkpoint": LEAVES | {"nets", "recipe"},
+    "checkpoint": LEAVES | {"augment", "nets", "objective", "recipe"},
     "log": LEAVES | {"checkpoint"},
     "health": LEAVES | {"augment", "data", "nets", "objective"},
     "picture": LEAVES | {"augment", "data"},

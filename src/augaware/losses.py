@@ -72,6 +72,19 @@ def _apart(s: Tensor, positive: Tensor, *left_out: Tensor) -> tuple[Tensor, Tens
     return s.gather(1, positive[:, None])[:, 0], negatives
 
 
+def variance_hinge(z: Tensor) -> Tensor:
+    """v(Z) = mean_j max(0, 1 - sqrt(Var(z_j) + 1e-4)) of z (N, d): 0 where every dimension varies (VICReg)."""
+    return F.relu(1 - torch.sqrt(z.var(dim=0) + 1e-4)).mean()
+
+
+def covariance(z: Tensor) -> Tensor:
+    """c(Z) = sum_{i != j} Cov(Z)_ij^2 / d of z (N, d) (VICReg)."""
+    n, d = z.shape
+    z = z - z.mean(dim=0)
+    cov = z.T @ z / (n - 1)
+    return (cov.square().sum() - cov.diagonal().square().sum()) / d
+
+
 @torch.no_grad()
 def sinkhorn(scores: Tensor, epsilon: float, iterations: int = 3) -> Tensor:
     """Balanced assignment of samples to prototypes (SwAV, Caron et al. 2020, section 3.1).

@@ -80,6 +80,7 @@ class Objective(nn.Module):
         self._pair = [owners["pair"]]  # in a list: a module's module is registered once
         self._plan: Plan = ()
         self._seen: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
+        self._check_compared()
 
     @classmethod
     def from_specs(
@@ -118,6 +119,18 @@ class Objective(nn.Module):
             a.own = range(before, len(plan))
         self._plan = plan
         return plan
+
+    def _check_compared(self) -> None:
+        """Raise :class:`RequestError` where an awareness compares what another makes equal in the host's two views."""
+        with torch.random.fork_rng(devices=[]):
+            shared = self.plan(2)[1].share
+        self._plan = ()
+        for a in self.aware:
+            for name in sorted(set(a.compares) & set(shared)):
+                raise RequestError(
+                    f"aware: {a.name!r} learns from what differs in {name!r} between two views, and another awareness "
+                    f"gives both the same; leave {name!r} out of one of them"
+                )
 
     def forward(self, views: Sequence[View], labels: Tensor | None = None) -> dict[str, Tensor]:
         """``"loss"``, the scalar to minimise, and each part before its lambda, ``"loss/<part>"``.

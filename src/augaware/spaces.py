@@ -28,6 +28,8 @@ from torch.nn import functional as F
 class Space(ABC):
     """Where omega^aug lives: its difference, its loss and its form as an input of a network."""
 
+    measured: bool = False
+
     @property
     @abstractmethod
     def outputs(self) -> int:
@@ -57,10 +59,14 @@ class Space(ABC):
 
 @dataclass(frozen=True)
 class Interval(Space):
-    """d real numbers in documented units; ``reach`` is the largest |w1 - w2| that its augmentation makes."""
+    """d real numbers in documented units; ``reach`` is the largest |w1 - w2| that its augmentation makes.
+
+    ``measured``: they are read off the pixels, not drawn.
+    """
 
     d: int = 1
     reach: float = 1.0
+    measured: bool = False
 
     @property
     def outputs(self) -> int:

@@ -36,7 +36,7 @@ class ColorJitter(Augmentation):
 
     space = Interval(4)
     identity = (0.0, 0.0, 0.0, 0.0, 0.0)
-    measures = {"color_diff": Interval(3)}  # noqa: RUF012
+    measures = {"color_diff": Interval(3, measured=True)}  # noqa: RUF012
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from augaware.awareness.base import Awareness, Extra, Setting, Views
+from augaware.checks import check_flags, check_widths
 from augaware.errors import RequestError
 from augaware.nets.heads import mlp
 from augaware.views import difference
@@ -59,15 +60,14 @@ class AugSelf(Awareness):
             raise RequestError(
                 f"awareness 'augself': targets is empty; name augmentations, accepted: {', '.join(setting.spaces)}"
             )
-        if type(hidden) is not int or hidden < 1:
-            raise RequestError(f"awareness 'augself': hidden={hidden!r} must be a whole number, at least 1")
-        if not isinstance(scaled, bool):
-            raise RequestError(f"awareness 'augself': scaled={scaled!r} must be True or False")
+        check_widths("awareness 'augself'", hidden=hidden)
+        check_flags("awareness 'augself'", scaled=scaled)
         if mirror not in ("first", "own"):
             raise RequestError(f"awareness 'augself': mirror={mirror!r} is unknown; accepted: 'first', 'own'")
         self.scaled, self.mirror = scaled, mirror
         self.spaces = setting.spaces
         self.lam = {name: float(weights[name]) for name in setting.check("augself", "targets", weights)}
+        self.compares = tuple(self.lam)
         self.phi = nn.ModuleDict(
             {name: mlp((2 * setting.dim, hidden, hidden, setting.spaces[name].outputs)) for name in self.lam}
         )

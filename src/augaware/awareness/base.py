@@ -24,6 +24,11 @@ class Setting:
     dim: int
     spaces: Mapping[str, Space]
 
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The augmentations: what is drawn, not measured."""
+        return tuple(name for name, space in self.spaces.items() if not space.measured)
+
     def check(self, awareness: str, argument: str, names: Iterable[str]) -> tuple[str, ...]:
         """The names, sorted. Raises :class:`RequestError` for one that the pipeline does not record."""
         names = tuple(names) if isinstance(names, Iterable) else (names,)
@@ -98,12 +103,14 @@ class Awareness(nn.Module, ABC):
     ``plan`` and ``losses`` compose.
 
     ``branches`` is how many embeddings z holds, side by side, each with a copy of the host of its own (:meth:`pair`).
-    ``needs_negatives``: the method means nothing without negatives. ``projected``: the views that it adds go through g
-    too. ``own``, set by the objective: the numbers of the views that it added.
+    ``needs_negatives``: the method means nothing without negatives. ``compares``: names whose omega must differ between
+    the host's views, or there is nothing to learn. ``projected``: the views that it adds go through g too. ``own``, set
+    by the objective: the numbers of the views that it added.
     """
 
     branches: int = 1
     needs_negatives: bool = False
+    compares: Sequence[str] = ()
     projected: bool = False
     own: range = range(0)
 

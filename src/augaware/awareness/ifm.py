@@ -12,7 +12,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from augaware.awareness.base import Awareness, Setting
-from augaware.errors import RequestError
+from augaware.checks import check_at_least_zero
 from augaware.losses import info_nce
 
 __all__ = ["IFM"]
@@ -29,9 +29,7 @@ class IFM(Awareness):
 
     def __init__(self, setting: Setting, eps: float = 0.1, alpha: float = 1.0) -> None:
         super().__init__()
-        for key, value in (("eps", eps), ("alpha", alpha)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-                raise RequestError(f"awareness 'ifm': {key}={value!r} must be a number, at least 0")
+        check_at_least_zero("awareness 'ifm'", eps=eps, alpha=alpha)
         self.eps, self.alpha = eps, alpha
 
     def score(self, positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:

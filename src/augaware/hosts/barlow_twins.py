@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augaware.checks import check_numbers, check_widths
 from augaware.distributed import gather
-from augaware.hosts.base import Host, HostSetting, check_numbers, check_widths
+from augaware.hosts.base import Host, HostSetting
 from augaware.nets.heads import mlp
 
 __all__ = ["BarlowTwins"]
@@ -30,8 +31,8 @@ class BarlowTwins(Host):
         self, setting: HostSetting, lam: float = 0.0051, hidden_dim: int = 8192, output_dim: int = 8192
     ) -> None:
         super().__init__()
-        check_numbers("barlow_twins", 0, lam=lam)
-        check_widths("barlow_twins", hidden_dim=hidden_dim, output_dim=output_dim)
+        check_numbers("host 'barlow_twins'", 0, lam=lam)
+        check_widths("host 'barlow_twins'", hidden_dim=hidden_dim, output_dim=output_dim)
         self.lam = lam
         self.widths = (hidden_dim, hidden_dim, output_dim)
 

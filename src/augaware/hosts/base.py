@@ -6,11 +6,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
-from augaware.errors import RequestError
 from augaware.losses import Score, info_nce
 
 
@@ -115,36 +113,3 @@ class ContrastiveHost(Host):
 def cosine(start: float, end: float, progress: float) -> float:
     """Half a cosine from ``start`` to ``end``."""
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
-
-
-def check_numbers(host: str, above: float, at_most: float = math.inf, /, **values: Any) -> None:
-    """Raise :class:`RequestError` unless above < value <= at_most for each of ``values``, argument -> value."""
-    for key, value in values.items():
-        if not _is_number(value) or not above < value <= at_most:
-            bound = f"a number above {above:g}" + (f", at most {at_most:g}" if at_most < math.inf else "")
-            raise RequestError(f"host {host!r}: {key}={value!r} must be {bound}")
-
-
-def check_at_least_zero(host: str, /, **values: Any) -> None:
-    """Raise :class:`RequestError` unless each of ``values``, argument -> value, is a number, at least 0."""
-    for key, value in values.items():
-        if not _is_number(value) or value < 0:
-            raise RequestError(f"host {host!r}: {key}={value!r} must be a number, at least 0")
-
-
-def check_widths(host: str, /, **values: Any) -> None:
-    """Raise :class:`RequestError` unless each of ``values``, argument -> value, is a whole number above 0."""
-    for key, value in values.items():
-        if type(value) is not int or value < 1:
-            raise RequestError(f"host {host!r}: {key}={value!r} must be a whole number, at least 1")
-
-
-def check_flags(host: str, /, **values: Any) -> None:
-    """Raise :class:`RequestError` unless each of ``values``, argument -> value, is True or False."""
-    for key, value in values.items():
-        if not isinstance(value, bool):
-            raise RequestError(f"host {host!r}: {key}={value!r} must be True or False")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augaware.hosts.base import Host, HostSetting, check_numbers, check_widths
+from augaware.checks import check_numbers, check_widths
+from augaware.hosts.base import Host, HostSetting
 from augaware.nets.heads import mlp
 
 __all__ = ["BYOL"]
@@ -37,8 +38,8 @@ class BYOL(Host):
         output_dim: int = 256,
     ) -> None:
         super().__init__()
-        check_numbers("byol", 0, 1, momentum=momentum, momentum_end=momentum_end)
-        check_widths("byol", hidden_dim=hidden_dim, output_dim=output_dim)
+        check_numbers("host 'byol'", 0, 1, momentum=momentum, momentum_end=momentum_end)
+        check_widths("host 'byol'", hidden_dim=hidden_dim, output_dim=output_dim)
         self.momentum, self.momentum_end = momentum, momentum_end
         self.widths = (hidden_dim, output_dim)
         self.h = mlp((output_dim, hidden_dim, output_dim))

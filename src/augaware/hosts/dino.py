@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augaware.checks import check_at_least_zero, check_numbers, check_widths
 from augaware.distributed import gather
-from augaware.hosts.base import Host, HostSetting, Moment, check_at_least_zero, check_numbers, check_widths
+from augaware.hosts.base import Host, HostSetting, Moment
 from augaware.nets.heads import mlp
 
 __all__ = ["DINO"]
@@ -55,11 +56,15 @@ class DINO(Host):
         bottleneck_dim: int = 256,
     ) -> None:
         super().__init__()
-        check_widths("dino", output_dim=output_dim, hidden_dim=hidden_dim, bottleneck_dim=bottleneck_dim)
-        check_numbers("dino", 0, student_temperature=student_temperature, teacher_temperature=teacher_temperature)
-        check_numbers("dino", 0, teacher_temperature_end=teacher_temperature_end)
-        check_numbers("dino", 0, 1, momentum=momentum, momentum_end=momentum_end, centre_momentum=centre_momentum)
-        check_at_least_zero("dino", warmup_epochs=warmup_epochs, freeze_epochs=freeze_epochs)
+        check_widths("host 'dino'", output_dim=output_dim, hidden_dim=hidden_dim, bottleneck_dim=bottleneck_dim)
+        check_numbers(
+            "host 'dino'", 0, student_temperature=student_temperature, teacher_temperature=teacher_temperature
+        )
+        check_numbers("host 'dino'", 0, teacher_temperature_end=teacher_temperature_end)
+        check_numbers(
+            "host 'dino'", 0, 1, momentum=momentum, momentum_end=momentum_end, centre_momentum=centre_momentum
+        )
+        check_at_least_zero("host 'dino'", warmup_epochs=warmup_epochs, freeze_epochs=freeze_epochs)
         self.momentum, self.momentum_end, self.centre_momentum = momentum, momentum_end, centre_momentum
         self.t_s, self.t_t = student_temperature, teacher_temperature
         self.t_t_range, self.warmup_epochs = (teacher_temperature, teacher_temperature_end), warmup_epochs

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augaware.checks import check_flags, check_numbers, check_widths
 from augaware.distributed import gather
 from augaware.errors import RequestError
-from augaware.hosts.base import ContrastiveHost, HostSetting, check_flags, check_numbers, check_widths
+from augaware.hosts.base import ContrastiveHost, HostSetting
 from augaware.losses import against
 from augaware.nets.heads import mlp
 
@@ -55,11 +56,11 @@ class MoCoV2(ContrastiveHost):
         if remembers not in ("key", "query"):
             raise RequestError(f"host 'moco_v2': queue={queue!r} is unknown; accepted: 'key', 'query', or a length")
         self.widths = (setting.dim if proj_hidden_dim is None else proj_hidden_dim, proj_output_dim)
-        check_numbers("moco_v2", 0, temperature=temperature)
-        check_numbers("moco_v2", 0, 1, momentum=momentum)
-        check_flags("moco_v2", bn=bn)
-        check_widths("moco_v2", **{"queue" if isinstance(queue, int) else "length": length})
-        check_widths("moco_v2", proj_hidden_dim=self.widths[0], proj_output_dim=proj_output_dim)
+        check_numbers("host 'moco_v2'", 0, temperature=temperature)
+        check_numbers("host 'moco_v2'", 0, 1, momentum=momentum)
+        check_flags("host 'moco_v2'", bn=bn)
+        check_widths("host 'moco_v2'", **{"queue" if isinstance(queue, int) else "length": length})
+        check_widths("host 'moco_v2'", proj_hidden_dim=self.widths[0], proj_output_dim=proj_output_dim)
         self.remembers, self.temperature, self.momentum = remembers, temperature, momentum
         self.hidden = "bn" if bn else "relu"
         self.queue: Tensor

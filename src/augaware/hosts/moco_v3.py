@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augaware.hosts.base import ContrastiveHost, HostSetting, check_flags, check_numbers, check_widths
+from augaware.checks import check_flags, check_numbers, check_widths
+from augaware.hosts.base import ContrastiveHost, HostSetting
 from augaware.losses import contrast
 from augaware.nets.heads import mlp
 
@@ -41,10 +42,10 @@ class MoCoV3(ContrastiveHost):
         predictor_bn: bool = True,
     ) -> None:
         super().__init__()
-        check_numbers("moco_v3", 0, temperature=temperature)
-        check_numbers("moco_v3", 0, 1, momentum=momentum, momentum_end=momentum_end)
-        check_flags("moco_v3", predictor_bn=predictor_bn)
-        check_widths("moco_v3", proj_layers=proj_layers, hidden_dim=hidden_dim, output_dim=output_dim)
+        check_numbers("host 'moco_v3'", 0, temperature=temperature)
+        check_numbers("host 'moco_v3'", 0, 1, momentum=momentum, momentum_end=momentum_end)
+        check_flags("host 'moco_v3'", predictor_bn=predictor_bn)
+        check_widths("host 'moco_v3'", proj_layers=proj_layers, hidden_dim=hidden_dim, output_dim=output_dim)
         self.temperature, self.momentum, self.momentum_end = temperature, momentum, momentum_end
         self.widths = (*[hidden_dim] * (proj_layers - 1), output_dim)
         self.h = mlp((output_dim, hidden_dim, output_dim), last="bn_plain" if predictor_bn else "no_bias")

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from augaware.hosts.base import ContrastiveHost, HostSetting, check_numbers, check_widths
+from augaware.checks import check_numbers, check_widths
+from augaware.hosts.base import ContrastiveHost, HostSetting
 from augaware.losses import nt_xent
 from augaware.nets.heads import mlp
 
@@ -36,8 +37,8 @@ class SimCLR(ContrastiveHost):
     ) -> None:
         super().__init__()
         self.widths = (setting.dim if proj_hidden_dim is None else proj_hidden_dim, proj_output_dim)
-        check_numbers("simclr", 0, temperature=temperature)
-        check_widths("simclr", proj_hidden_dim=self.widths[0], proj_output_dim=proj_output_dim)
+        check_numbers("host 'simclr'", 0, temperature=temperature)
+        check_widths("host 'simclr'", proj_hidden_dim=self.widths[0], proj_output_dim=proj_output_dim)
         self.temperature = temperature
 
     def projector(self, d_in: int) -> nn.Module:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augaware.hosts.base import Host, HostSetting, check_flags, check_widths
+from augaware.checks import check_flags, check_widths
+from augaware.hosts.base import Host, HostSetting
 from augaware.nets.heads import mlp
 
 __all__ = ["SimSiam"]
@@ -35,8 +36,8 @@ class SimSiam(Host):
         affine: bool = False,
     ) -> None:
         super().__init__()
-        check_flags("simsiam", affine=affine)
-        check_widths("simsiam", proj_layers=proj_layers, hidden_dim=hidden_dim, pred_hidden_dim=pred_hidden_dim)
+        check_flags("host 'simsiam'", affine=affine)
+        check_widths("host 'simsiam'", proj_layers=proj_layers, hidden_dim=hidden_dim, pred_hidden_dim=pred_hidden_dim)
         self.widths = [hidden_dim] * proj_layers
         self.last = "bn" if affine else "bn_plain"
         self.h = mlp((hidden_dim, pred_hidden_dim, hidden_dim))

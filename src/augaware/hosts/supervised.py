@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augaware.checks import check_widths
 from augaware.errors import RequestError
-from augaware.hosts.base import Host, HostSetting, check_widths
+from augaware.hosts.base import Host, HostSetting
 from augaware.nets.heads import mlp
 
 __all__ = ["Supervised"]
@@ -36,7 +37,7 @@ class Supervised(Host):
             raise RequestError(
                 "host 'supervised': the data has no labels; use a folder per class, or a host that needs none"
             )
-        check_widths("supervised", classes=classes)
+        check_widths("host 'supervised'", classes=classes)
         if setting.classes is not None and classes < setting.classes:
             raise RequestError(f"host 'supervised': classes={classes}, but the data has {setting.classes}")
         self.classes = classes

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augaware.checks import check_at_least_zero, check_numbers, check_widths
 from augaware.distributed import gather, local
 from augaware.errors import RequestError
-from augaware.hosts.base import Host, HostSetting, Moment, check_at_least_zero, check_numbers, check_widths
+from augaware.hosts.base import Host, HostSetting, Moment
 from augaware.losses import sinkhorn
 from augaware.nets.heads import mlp
 
@@ -54,12 +55,14 @@ class SwAV(Host):
         output_dim: int = 128,
     ) -> None:
         super().__init__()
-        check_widths("swav", prototypes=prototypes, iterations=iterations, hidden_dim=hidden_dim, output_dim=output_dim)
-        check_numbers("swav", 0, temperature=temperature, epsilon=epsilon, scale=scale)
+        check_widths(
+            "host 'swav'", prototypes=prototypes, iterations=iterations, hidden_dim=hidden_dim, output_dim=output_dim
+        )
+        check_numbers("host 'swav'", 0, temperature=temperature, epsilon=epsilon, scale=scale)
         for key, value in (("freeze", freeze), ("queue", queue)):
             if type(value) is not int or value < 0:
                 raise RequestError(f"host 'swav': {key}={value!r} must be a whole number, at least 0")
-        check_at_least_zero("swav", queue_epoch=queue_epoch)
+        check_at_least_zero("host 'swav'", queue_epoch=queue_epoch)
         self.temperature, self.epsilon, self.iterations, self.scale = temperature, epsilon, iterations, scale
         self.freeze, self.queue_epoch, self.widths = freeze, queue_epoch, (hidden_dim, output_dim)
         self.c = nn.Parameter(F.normalize(torch.randn(prototypes, output_dim), dim=1))

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augaware.checks import check_at_least_zero, check_widths
 from augaware.distributed import gather
-from augaware.hosts.base import Host, HostSetting, check_at_least_zero, check_widths
+from augaware.hosts.base import Host, HostSetting
+from augaware.losses import covariance, variance_hinge
 from augaware.nets.heads import mlp
 
 __all__ = ["VICReg"]
@@ -37,8 +38,8 @@ class VICReg(Host):
         output_dim: int = 8192,
     ) -> None:
         super().__init__()
-        check_at_least_zero("vicreg", invariance=invariance, variance=variance, covariance=covariance)
-        check_widths("vicreg", hidden_dim=hidden_dim, output_dim=output_dim)
+        check_at_least_zero("host 'vicreg'", invariance=invariance, variance=variance, covariance=covariance)
+        check_widths("host 'vicreg'", hidden_dim=hidden_dim, output_dim=output_dim)
         self.invariance, self.variance, self.covariance = invariance, variance, covariance
         self.widths = (hidden_dim, hidden_dim, output_dim)
 
@@ -50,17 +51,6 @@ class VICReg(Host):
         """25 s + 25 (v_1 + v_2) / 2 + (c_1 + c_2)."""
         z_1, z_2 = (gather(z) for z in online)
         s = F.mse_loss(z_1, z_2)
-        v = (_v(z_1) + _v(z_2)) / 2
-        c = _c(z_1) + _c(z_2)
+        v = (variance_hinge(z_1) + variance_hinge(z_2)) / 2
+        c = covariance(z_1) + covariance(z_2)
         return self.invariance * s + self.variance * v + self.covariance * c
-
-
-def _v(z: Tensor) -> Tensor:
-    return F.relu(1 - torch.sqrt(z.var(dim=0) + 1e-4)).mean()
-
-
-def _c(z: Tensor) -> Tensor:
-    n, d = z.shape
-    z = z - z.mean(dim=0)
-    cov = z.T @ z / (n - 1)
-    return (cov.square().sum() - cov.diagonal().square().sum()) / d

@@ -10,6 +10,7 @@ from torch import nn
 
 HIDDEN: dict[str, Callable[[int], list[nn.Module]]] = {
     "bn": lambda width: [nn.BatchNorm1d(width), nn.ReLU()],  # after a Linear without bias
+    "ln": lambda width: [nn.LayerNorm(width), nn.ReLU()],
     "relu": lambda width: [nn.ReLU()],
     "gelu": lambda width: [nn.GELU()],
 }
@@ -24,7 +25,8 @@ LAST: dict[str, Callable[[int], list[nn.Module]]] = {
 def mlp(dims: Sequence[int], last: str = "linear", hidden: str = "bn") -> nn.Sequential:
     """Linear layers between all of ``dims``; ``hidden`` stands between two of them, ``last`` after the last.
 
-    ``hidden="bn"``: BN and ReLU, and no bias before it; ``"relu"``, ``"gelu"``: the activation alone.
+    ``hidden="bn"``: BN and ReLU, and no bias before it; ``"ln"``: LayerNorm and ReLU; ``"relu"``,
+    ``"gelu"``: the activation alone.
     ``last="linear"``: a bias; ``"no_bias"``: none; ``"bn"``: BN instead; ``"bn_plain"``: BN without weight and bias.
     Weights and biases start at U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (AugSelf and CASSLE code, spec of both papers'
     heads).

@@ -1,0 +1,69 @@
+"""EquiMod (Devillers, Lefort: EquiMod: An Equivariance Module to Improve Visual Instance Discrimination, ICLR 2023).
+
+    L = L_SSL + lambda NT-Xent( e_i, u([e_0, t(omega_i)]) ),    e_i = g_e(f(v_i)),  e_0 = g_e(f(x))
+
+x is the image as it is, one more view a step: what the augmentation makes of its embedding is predicted from omega.
+The authors' code adds the order of the jitter's operations and whether each was applied to omega; here omega is what
+every awareness sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from augaware.awareness.base import Awareness, Extra, Setting, Views
+from augaware.checks import check_at_least_zero, check_numbers, check_widths
+from augaware.errors import RequestError
+from augaware.losses import nt_xent
+from augaware.nets.heads import mlp
+from augaware.views import Plan, ViewPlan, condition
+
+__all__ = ["EquiMod"]
+
+
+class EquiMod(Awareness):
+    """Predict the embedding of each view from that of the plain image and the view's parameters.
+
+    ``lam`` and ``temperature``: 1 and .2 in the paper. ``condition``: what u is told; None is all that is drawn.
+    ``hidden_dim``, ``output_dim``: of g_e, D-2048-2048-2048, whose last BN has no weights; t is a linear layer with BN
+    of ``told_dim`` outputs, u a linear layer with BN without weights. omega is batch-normalised on its way in.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        lam: float = 1.0,
+        temperature: float = 0.2,
+        condition: Sequence[str] | None = None,
+        hidden_dim: int = 2048,
+        output_dim: int = 2048,
+        told_dim: int = 128,
+    ) -> None:
+        super().__init__()
+        check_at_least_zero("awareness 'equimod'", lam=lam)
+        check_numbers("awareness 'equimod'", 0, temperature=temperature)
+        check_widths("awareness 'equimod'", hidden_dim=hidden_dim, output_dim=output_dim, told_dim=told_dim)
+        self.lam, self.temperature, self.omega_spaces = lam, temperature, setting.spaces
+        chosen = setting.drawn if condition is None else condition
+        self.names = setting.check("equimod", "condition", (chosen,) if isinstance(chosen, str) else chosen)
+        if not self.names:
+            raise RequestError("awareness 'equimod': condition is empty; name augmentations of the pipeline")
+        numbers = sum(setting.spaces[name].inputs for name in self.names)
+        self.g = mlp((setting.dim, hidden_dim, hidden_dim, output_dim), last="bn_plain")
+        self.t = nn.Sequential(nn.BatchNorm1d(numbers, affine=False), mlp((numbers, told_dim), last="bn"))
+        self.u = mlp((output_dim + told_dim, output_dim), last="bn_plain")
+
+    def plan(self, plan: Plan) -> Plan:
+        """The image as it is."""
+        return *plan, ViewPlan(law=0, only=frozenset())
+
+    def losses(self, online: Views, target: Views) -> dict[str, Extra]:
+        """NT-Xent between the host's first two views and what was predicted for them."""
+        views = [online.get(number) or target[number] for number in (0, 1)]
+        e_0, *e = self.g(torch.cat([online[self.own[0]].y, *(v.y for v in views)])).chunk(3)
+        told = self.t(torch.cat([condition(v.omega, self.omega_spaces, self.names) for v in views]))
+        predicted = self.u(torch.cat((torch.cat((e_0, e_0)), told), dim=1))
+        return {"equi": Extra(self.lam, nt_xent(torch.cat(e).float(), predicted.float(), self.temperature))}
