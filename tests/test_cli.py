@@ -209,8 +209,25 @@ def test_list_awareness_shows_specs_that_can_be_used_as_they_stand(cli: Run) -> 
     lines = out.splitlines()
     assert lines[0] == "awareness:"
     specs = [line.strip() for line in lines[1:] if not line.startswith("   ")]
+    assert out.count("Hosts: moco_v2, moco_v3, simclr\n") == 3
     assert [lookup.parse(spec).name for spec in specs] == lookup.names("awareness")
     assert "cassle(condition=None, depth=6, width=64, scale=1.0, how='concat')" in specs
+
+
+def test_list_awareness_as_json_says_what_goes_together_and_why_not(cli: Run) -> None:
+    code, out, _ = cli("list", "awareness", "--json")
+    assert code == 0
+    found = {entry["name"]: entry for entry in json.loads(out)["awareness"]}
+    for name, entry in found.items():
+        assert list(entry["hosts"]) == lookup.names("hosts")
+        assert {*entry["beside"], name} == set(lookup.names("awareness"))
+        assert all((found[other]["beside"][name] is None) == (why is None) for other, why in entry["beside"].items())
+    assert not any(found["augself"]["hosts"].values())
+    assert not any(found["augself"]["beside"].values())
+    refused = {name for name, why in found["looc"]["hosts"].items() if why}
+    assert refused == set(lookup.names("hosts")) - {"simclr", "moco_v2", "moco_v3"}
+    assert found["looc"]["hosts"]["byol"].startswith("'looc' needs negatives, and host 'byol' has none; use")
+    assert found["sie"]["beside"]["cassle"] == "'sie' and 'cassle' both make their own projector; keep one of them"
 
 
 def test_views_writes_a_picture(cli: Run) -> None:

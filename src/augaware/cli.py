@@ -107,7 +107,11 @@ def list_(
     if what is not None and what not in ROOMS:
         raise RequestError(f"list {what!r} is unknown; accepted: {', '.join(ROOMS)}{did_you_mean(what, ROOMS)}")
     chosen = {what: ROOMS[what]} if what else ROOMS
-    found = {title: [lookup.summary(room, name) for name in lookup.names(room)] for title, room in chosen.items()}
+    found: dict[str, list[dict[str, Any]]] = {
+        title: [lookup.summary(room, name) for name in lookup.names(room)] for title, room in chosen.items()
+    }
+    for entry in found.get("awareness", []):
+        entry |= _compatibility(entry["name"])
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -117,6 +121,21 @@ def list_(
             typer.echo(f"  {entry['spec']}\n      {entry['summary']}")
             if "expected" in entry:
                 typer.echo(f"      Expected: {entry['expected']}")
+            if any(entry.get("hosts", {}).values()):
+                typer.echo(f"      Hosts: {', '.join(name for name, reason in entry['hosts'].items() if not reason)}")
+
+
+def _compatibility(awareness: str) -> dict[str, dict[str, str | None]]:
+    """With which hosts and beside which awareness this one works: name -> None, or why not."""
+    from augaware import lookup
+    from augaware.objective import clash, mismatch
+
+    given = lookup.load("awareness", awareness)
+    others = [name for name in lookup.names("awareness") if name != awareness]
+    return {
+        "hosts": {name: mismatch(lookup.load("hosts", name), given) for name in lookup.names("hosts")},
+        "beside": {name: clash([given, lookup.load("awareness", name)]) for name in others},
+    }
 
 
 @app.command()

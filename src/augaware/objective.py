@@ -48,8 +48,8 @@ class Network(nn.Module):
 
     def _encode(self, views: Sequence[View]) -> Tensor:
         images, reads = torch.cat([view.image for view in views]), self.f.reads
-        told = [] if reads is None or reads not in views[0].omega else [torch.cat([v.omega[reads] for v in views])]
-        y: Tensor = self.f(images, *told)
+        told = [view.omega[reads] for view in views if reads in view.omega] if reads else []
+        y: Tensor = self.f(images, torch.cat(told)) if told and len(told) == len(views) else self.f(images)
         return y
 
 
@@ -71,11 +71,12 @@ class Objective(nn.Module):
             refused = mismatch(type(host), type(a))
             if refused:
                 raise RequestError(f"aware: {refused}")
-        if isinstance(host, ContrastiveHost) and type(owners["score"]) is not Awareness:
-            host.score = owners["score"].score
         self.online = Network(f, owners["projector"].projector(host.projector, f.dim))
         self.target = None if host.momentum is None else ema_copy(self.online)
         self.hosts = nn.ModuleList([host, *(copy.deepcopy(host) for _ in range(owners["pair"].branches - 1))])
+        for own in self.hosts:  # not before they are copied, or each copy would score by a copy of the awareness
+            if isinstance(own, ContrastiveHost) and type(owners["score"]) is not Awareness:
+                own.score = owners["score"].score
         self.awareness = nn.ModuleDict({a.name: a for a in awareness})
         self._pair = [owners["pair"]]  # in a list: a module's module is registered once
         self._plan: Plan = ()
@@ -126,6 +127,7 @@ class Objective(nn.Module):
             shared = self.plan(2)[1].share
         self._plan = ()
         for a in self.aware:
+            a.own = range(0)
             for name in sorted(set(a.compares) & set(shared)):
                 raise RequestError(
                     f"aware: {a.name!r} learns from what differs in {name!r} between two views, and another awareness "
@@ -185,9 +187,12 @@ class Objective(nn.Module):
             with torch.no_grad():
                 target = self.target({n: views[n] for n in views if plan[n].role in compared})
         for a in self.aware:
-            beside = {n: views[n] for n in a.own if plan[n].role is None}
+            beside = {n: views[n] for n in a.own if plan[n].role is None and plan[n].encoded}
             if beside:
                 online |= self.online(beside, project=a.projected)
+            for n in (n for n in a.own if not plan[n].encoded):
+                pixels = views[n].image.flatten(1)
+                online[n] = Embedding(views[n].omega, pixels, pixels[:, :0])
         return online, target
 
     def _branch(self, e: Embedding, branch: int) -> Tensor:

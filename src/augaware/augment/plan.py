@@ -12,6 +12,7 @@ An awareness may plan more views than the recipe, or change what the recipe's ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -90,19 +91,28 @@ class Camera:
 
     def check(self, plan: Plan, batch_size: int) -> None:
         """Raise :class:`RequestError` for a plan that cannot be: what is named but not there, ties that do not fit."""
-        for view in plan:
-            names = [a.name for a in self.pipeline(view).augmentations]
-            for name in {*view.share, *view.tie, *(view.only or ())} - set(names):
-                raise RequestError(
-                    f"aware: a view is planned by {name!r}, which is not in the pipeline ({', '.join(names)}); "
-                    f"add it to augment"
-                )
-            for name, images in view.tie.items():
-                if batch_size % images:
+        names = [[a.name for a in self.pipeline(view).augmentations] for view in plan]
+        for number, view in enumerate(plan):
+            for name in sorted({*view.share, *view.tie, *(view.only or ())}):
+                if name not in names[number]:
                     raise RequestError(
-                        f"batch_size={batch_size} is no multiple of the {images} images that share their {name!r}; "
-                        f"use --batch-size {max(1, batch_size // images) * images}"
+                        f"aware: a view is planned by {name!r}, which is not in the pipeline "
+                        f"({', '.join(names[number])}); add it to augment"
                     )
+            for name, other in view.share.items():
+                if not 0 <= other < number or name not in names[other]:
+                    raise RequestError(
+                        f"aware: view {number + 1} cannot have the {name!r} of view {other + 1}; "
+                        f"it can share with an earlier view that has it"
+                    )
+            for name in sorted(set(view.given) & set(names[number])):
+                raise RequestError(f"aware: a view is given {name!r}, which its pipeline draws; use another name")
+        together = math.lcm(*(images for view in plan for images in view.tie.values()))
+        if batch_size % together:
+            raise RequestError(
+                f"batch_size={batch_size} is no multiple of the {together} images that share parameters; "
+                f"use --batch-size {max(1, round(batch_size / together)) * together}"
+            )
 
     def take(self, plan: Plan, pixels: Tensor, sizes: Tensor, index: Tensor, seed: int, epoch: int) -> list[View]:
         """The views of a batch, in the plan's order; arguments as in :meth:`Pipeline.view`."""
@@ -120,7 +130,9 @@ class Camera:
                 if a.name in planned.share:
                     omega[a.name] = views[planned.share[a.name]].omega[a.name]
             view = pipeline.apply(pixels, sizes, omega)
-            told = {k: torch.tensor([row] * len(index), device=pixels.device) for k, row in planned.given.items()}
+            told = {
+                k: torch.tensor(row, device=pixels.device).repeat(len(index), 1) for k, row in planned.given.items()
+            }
             views.append(View(view.image.contiguous(memory_format=torch.channels_last), view.omega | told))
         return views
 

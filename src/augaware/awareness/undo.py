@@ -1,0 +1,79 @@
+"""Undo: say from the features of a view, and from what was done to it, how it looked before. A method of this project.
+
+    L = L_SSL + lambda mean_i || h([y_i, omega_i]) - s_i ||^2,    y_i = f(v_i)
+
+s_i is a thumbnail of the same crop of the image, flipped the same, without what changed its pixels: a few coarse
+colours and where they are. With omega at hand the head can take the jitter back, if y has kept what the jitter left;
+without it the best guess is blurred over all jitters. So y need not be told omega (CASSLE's gain), and is asked for
+the quantities that the jitter changes, not for the change alone (AugSelf's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from augaware.awareness.base import Awareness, Extra, Setting, Views
+from augaware.checks import check_at_least_zero, check_flags, check_widths
+from augaware.errors import RequestError
+from augaware.nets.heads import mlp
+from augaware.views import Plan, ViewPlan, condition
+
+__all__ = ["Undo"]
+
+GEOMETRIC = ("crop", "flip", "rotate90")
+
+
+class Undo(Awareness):
+    """Predict a thumbnail of each view before its colours were changed, from its features and omega.
+
+    ``side``: of the thumbnail, in pixels. ``kept``: augmentations that it has undergone like the view; None is all that
+    moves pixels. ``told`` False hides omega from the head: the control. ``hidden``: the width of its two hidden layers.
+    Two thumbnails a step are made, and none is encoded.
+    """
+
+    def __init__(
+        self,
+        setting: Setting,
+        lam: float = 1.0,
+        side: int = 4,
+        kept: Sequence[str] | None = None,
+        told: bool = True,
+        hidden: int = 512,
+    ) -> None:
+        super().__init__()
+        check_at_least_zero("awareness 'undo'", lam=lam)
+        check_widths("awareness 'undo'", side=side, hidden=hidden)
+        check_flags("awareness 'undo'", told=told)
+        chosen = [name for name in setting.drawn if name in GEOMETRIC] if kept is None else kept
+        self.kept = setting.check("undo", "kept", (chosen,) if isinstance(chosen, str) else chosen)
+        self.names = sorted(set(setting.drawn) - set(self.kept))
+        if not self.names:
+            raise RequestError(
+                f"awareness 'undo': there is nothing to undo, kept={list(self.kept)!r} is all that the pipeline does; "
+                f"leave one out, or add an augmentation such as color_jitter"
+            )
+        self.lam, self.side, self.told, self.omega_spaces = lam, side, told, setting.spaces
+        numbers = sum(setting.spaces[name].inputs for name in self.names) if told else 0
+        self.h = mlp((setting.dim + numbers, hidden, hidden, 3 * side * side))
+
+    def plan(self, plan: Plan) -> Plan:
+        """A thumbnail for each of the first two views."""
+        kept = frozenset(self.kept)
+        return *plan, *(
+            ViewPlan(view.law, size=self.side, only=kept, share=dict.fromkeys(self.kept, number), encoded=False)
+            for number, view in enumerate(plan[:2])
+        )
+
+    def losses(self, online: Views, target: Views) -> dict[str, Extra]:
+        """The squared error, in units of the normalised pixels; nothing: the mean thumbnail of the batch."""
+        views = [online.get(number) or target[number] for number in (0, 1)]
+        y = torch.cat([view.y for view in views])
+        if self.told:
+            omega = [condition(view.omega, self.omega_spaces, self.names) for view in views]
+            y = torch.cat((y, torch.cat(omega).to(y.dtype)), dim=1)
+        s = torch.cat([online[number].y for number in self.own]).float()
+        guess = s.mean(dim=0, keepdim=True).expand_as(s)
+        return {"thumbnail": Extra(self.lam, F.mse_loss(self.h(y).float(), s), F.mse_loss(guess, s))}
