@@ -1,4 +1,4 @@
-"""Every host, narrow enough for a test: the spec to use in place of its plain name."""
+"""Every host and awareness, narrow enough for a test: the spec to use in place of its plain name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,21 @@ NARROW = {
     "swav": "swav(prototypes=12, hidden_dim=32, output_dim=16)",
     "vicreg": "vicreg(hidden_dim=32, output_dim=32)",
 }
+NARROW_AWARE = {
+    "augself": "augself(hidden=32)",
+    "care": "care(chunk=4)",
+    "cassle": "cassle(depth=2, width=8)",
+    "equimod": "equimod(hidden_dim=32, output_dim=16, told_dim=8)",
+    "essl": "essl(hidden=16, size=8)",
+    "looc": "looc(['color_jitter', 'crop'])",
+    "sie": "sie(hidden_dim=32, output_dim=8)",
+    "stl": "stl(hidden=32, output=8)",
+    "undo": "undo(hidden=32)",
+}
 EMA = "augaware_test_hosts.ema"  # conftest.py writes it
 HOSTS = [*lookup.names("hosts"), EMA]
 
 
 def narrow(name: str) -> str:
-    """The narrow spec of a host; a new host's own defaults until it has an entry."""
-    return NARROW.get(name, name)
+    """The narrow spec of a host or an awareness; a new one's own defaults until it has an entry."""
+    return (NARROW | NARROW_AWARE).get(name, name)

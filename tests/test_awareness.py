@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -12,14 +13,15 @@ from torch.nn import functional as F
 
 from augaware import lookup
 from augaware.augment.pipeline import Pipeline
+from augaware.augment.plan import Camera
 from augaware.awareness.base import Awareness, Embedding, Setting
 from augaware.errors import RequestError
 from augaware.hosts.base import HostSetting, Moment
 from augaware.nets.base import Encoder, build_encoder
 from augaware.nets.heads import mlp
-from augaware.objective import Objective
+from augaware.objective import Objective, encoder_spec
 from augaware.random import Draws
-from augaware.recipe import DEFAULT_AUGMENT
+from augaware.recipe import DEFAULT_AUGMENT, Recipe
 from augaware.spaces import Space
 from augaware.views import View, difference
 from small_hosts import HOSTS, narrow
@@ -495,19 +497,42 @@ def test_an_awareness_named_twice_is_refused() -> None:
         objective("simclr", ["augself()", "augself('flip')"], pipeline().spaces)
 
 
-@pytest.mark.parametrize("aware", [[], *[[name] for name in AWARENESS], ["augself", "cassle", "ifm"]], ids=str)
+TOGETHER = (["augself", "cassle", "ifm"], ["augself", "ai", "essl", "care"], ["looc", "hcl", "stl"], ["shared", "undo"])
+
+
+def steps(whole: Objective, camera: Camera, count: int) -> Iterator[tuple[Moment, list[View]]]:
+    """``count`` steps of training: when, and the views planned. Where codes are drawn, each is drawn at least once."""
+    pixels = torch.randint(0, 256, (BATCH, 3, 24, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
+    sizes, seen = torch.tensor([[24, 20]]).expand(BATCH, 2), set[int]()
+    for step in range(count):
+        now = Moment(step, count, count)
+        whole.before_step(now)
+        plan = whole.plan(2)
+        while "ai" in whole.awareness and whole.awareness["ai"].drawn in seen and len(seen) < 3:
+            plan = whole.plan(2)
+        seen |= {whole.awareness["ai"].drawn} if "ai" in whole.awareness else set()
+        camera.check(plan, BATCH)
+        yield now, camera.take(plan, pixels, sizes, torch.arange(BATCH), 0, step)
+
+
+@pytest.mark.parametrize("aware", [[], *[[name] for name in AWARENESS], *TOGETHER], ids=str)
 @pytest.mark.parametrize("host", HOSTS)
 def test_every_host_trains_with_every_awareness(host: str, aware: list[str]) -> None:
     """Three steps: finite, the gradient reaches encoder, projector and all parts, and every trained weight moves.
 
-    Or the clear error: what weighs negatives needs a host that has them.
+    Or the clear error: what needs negatives needs a host that has them.
     """
-    of = pipeline()
-    if {"ifm", "hcl"} & set(aware) and host not in CONTRASTIVE:
+    specs = [narrow(name) for name in aware]
+    augment = ("crop(scale=(0.2, 1.0))", *sorted(set(EVERYTHING) - {"crop"}))
+    camera = Camera(Recipe(data="", size=SIZE, augment=augment, mean=(0.5,) * 3, std=(0.25,) * 3))
+    spaces = camera.pipelines[0].spaces
+    torch.manual_seed(0)
+    f = build_encoder(encoder_spec("tiny(widths=(8, 16))", specs, spaces))
+    if {"ifm", "hcl", "looc"} & set(aware) and host not in CONTRASTIVE:
         with pytest.raises(RequestError, match="has none; use a contrastive host"):
-            objective(narrow(host), aware, of.spaces)
+            Objective.from_specs(f, narrow(host), specs, spaces, classes=4)
         return
-    whole = objective(narrow(host), aware, of.spaces)
+    whole = Objective.from_specs(f, narrow(host), specs, spaces, classes=4)
     start = {name: p.detach().clone() for name, p in whole.named_parameters() if p.requires_grad}
     assert any(name.startswith("online.f.") for name in start)
     if "augself" in aware:
@@ -516,10 +541,8 @@ def test_every_host_trains_with_every_awareness(host: str, aware: list[str]) -> 
         assert any(name.startswith("online.g.gamma.") for name in start)
     optimizer = torch.optim.SGD([p for p in whole.parameters() if p.requires_grad], 0.1)
     reached: set[str] = set()
-    for step in range(3):
-        now = Moment(step, 3, 3)
-        whole.before_step(now)
-        parts = whole(views(of, epoch=step), torch.arange(BATCH) % 4)
+    for now, seen in steps(whole, camera, 3):
+        parts = whole(seen, torch.arange(BATCH) % 4)
         assert all(value.isfinite() and value.shape == () for value in parts.values())
         optimizer.zero_grad()
         parts["loss"].backward()

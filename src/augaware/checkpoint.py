@@ -26,8 +26,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from augaware.augment.plan import pipelines
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder
+from augaware.objective import encoder_spec
 from augaware.recipe import DEVICES, Recipe
 
 STATE_VERSION = 1
@@ -72,6 +74,11 @@ class Run:
             raise RequestError(f"{str(file)!r} is damaged: not a recipe in JSON") from None
 
     @property
+    def encoder(self) -> str:
+        """The spec of f: the recipe's encoder, or what an awareness makes of it."""
+        return encoder_spec(self.recipe.encoder, self.recipe.aware, pipelines(self.recipe)[0].spaces)
+
+    @property
     def exported(self) -> Path:
         """The file of the finished encoder; where it stands, the run is complete."""
         return self.path / EXPORT
@@ -107,7 +114,7 @@ class Run:
         file = self.path / name
         file.parent.mkdir(exist_ok=True)
         config = {
-            "encoder": self.recipe.encoder,
+            "encoder": self.encoder,
             "dim": encoder.dim,
             "size": self.recipe.size,
             "mean": list(self.recipe.mean),

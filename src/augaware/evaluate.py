@@ -70,10 +70,12 @@ def load_encoder(
 def _from_run(run: Run) -> Frozen:
     """The exported encoder of a run, or that of its last checkpoint while it is not finished."""
     recipe = run.recipe
-    f = build_encoder(recipe.encoder)
     if run.exported.exists():
+        spec = _config(run.exported).get("encoder")
+        f = build_encoder(spec if isinstance(spec, str) else run.encoder)
         load_weights(f, run.exported)
     else:
+        f = build_encoder(run.encoder)
         state = run.load_state()
         if state is None:
             raise RequestError(
@@ -87,15 +89,7 @@ def _from_run(run: Run) -> Frozen:
 def _from_file(path: Path, architecture: str | None) -> Frozen:
     if not path.is_file():
         raise RequestError(f"encoder {str(path)!r}: there is no such file")
-    beside = path.with_name("config.json")
-    config: Any = {}
-    if beside.is_file():
-        try:
-            config = json.loads(beside.read_text())
-        except ValueError:
-            config = []
-        if not isinstance(config, dict):
-            raise RequestError(f"{str(beside)!r} is damaged: not an object in JSON")
+    config = _config(path)
     spec = architecture or config.get("encoder")
     if not isinstance(spec, str):
         raise RequestError(
@@ -105,6 +99,20 @@ def _from_file(path: Path, architecture: str | None) -> Frozen:
     load_weights(f, path)
     size, mean, std = (config.get(key, getattr(DEFAULT, key)) for key in ("size", "mean", "std"))
     return Frozen(f, path.stem, {}, size, mean, std)
+
+
+def _config(weights: Path) -> dict[str, Any]:
+    """The ``config.json`` of an export, beside its weights; empty when there is none."""
+    beside = weights.with_name("config.json")
+    if not beside.is_file():
+        return {}
+    try:
+        config = json.loads(beside.read_text())
+    except ValueError:
+        config = []
+    if not isinstance(config, dict):
+        raise RequestError(f"{str(beside)!r} is damaged: not an object in JSON")
+    return config
 
 
 def _pretrained_timm(name: str) -> Frozen:

@@ -112,9 +112,12 @@ class Objective(nn.Module):
         return [a for a in self.awareness.values() if isinstance(a, Awareness)]
 
     def plan(self, count: int) -> Plan:
-        """The views of the next step: the recipe's own ``count``, with what the awareness changes and adds."""
+        """The views of the next step: the recipe's own ``count``, with what the awareness changes and adds.
+
+        Who makes f plans last: what f is told, all views carry.
+        """
         plan = plain_plan(count)
-        for a in self.aware:
+        for a in sorted(self.aware, key=lambda a: type(a).encoder is not Awareness.encoder):
             before = len(plan)
             plan = a.plan(plan)
             a.own = range(before, len(plan))

@@ -47,6 +47,11 @@ class ESSL(Awareness):
         check_widths("awareness 'essl'", hidden=hidden, **({} if size is None else {"size": size}))
         if "crop" not in setting.spaces:
             raise RequestError("awareness 'essl': its small views need 'crop' in the pipeline; add it to augment")
+        if "rotate90" in setting.drawn and "flip" in setting.drawn[setting.drawn.index("rotate90") :]:
+            raise RequestError(
+                "awareness 'essl': 'flip' stands after 'rotate90' in augment, so that k turns of a flipped image look "
+                "like -k; put rotate90 last"
+            )
         self.lam = lam
         crop = f"crop(scale={scale!r})"
         self.views = [ViewPlan(law=0, size=size, change=(crop, f"rotate90(p=1, turns=[{k}])")) for k in TURNS]

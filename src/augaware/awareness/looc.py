@@ -55,8 +55,9 @@ class LooC(Awareness):
         return f"branched({spec!r}, branches={self.branches})" if self.separate else spec
 
     def plan(self, plan: Plan) -> Plan:
-        """A key for each name, encoded as the host encodes its second view."""
-        return *plan, *(ViewPlan(law=KEY, role=KEY, share={name: QUERY}) for name in self.names)
+        """A key for each name, encoded as the host encodes its second view, with which it shares what that shares."""
+        shared = plan[KEY].share
+        return *plan, *(ViewPlan(law=KEY, role=KEY, share={**shared, name: QUERY}) for name in self.names)
 
     def projector(self, make: MakeProjector, dim: int) -> nn.Module:
         """h_0 ... h_n."""

@@ -30,7 +30,9 @@ class Shared(Awareness):
         self.names = setting.check("shared", "names", (chosen,) if isinstance(chosen, str) else chosen)
         measured = sorted(set(self.names) - set(setting.drawn))
         if measured or not self.names:
-            what = f"names {measured[0]!r}, which is measured, not drawn" if measured else "has nothing to share"
+            what = f"names={names!r} is nothing to share"
+            if measured:
+                what = f"names {measured[0]!r}, which is measured, not drawn"
             raise RequestError(f"awareness 'shared': {what}; accepted: {', '.join(setting.drawn)}")
 
     def plan(self, plan: Plan) -> Plan:

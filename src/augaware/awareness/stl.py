@@ -52,10 +52,12 @@ class STL(Awareness):
         check_at_least_zero("awareness 'stl'", equi=equi, trans=trans)
         check_numbers("awareness 'stl'", 0, temperature=temperature)
         check_widths("awareness 'stl'", hidden=hidden, output=output)
-        wanted = [name for name in tied if name in setting.drawn] if tuple(tied) == TIED else tied
-        self.tied = setting.check("stl", "tied", wanted)
-        if not self.tied:
-            raise RequestError(f"awareness 'stl': tied is empty; name augmentations: {', '.join(setting.drawn)}")
+        chosen = [name for name in TIED if name in setting.drawn] if tied == TIED else tied
+        self.tied = setting.check("stl", "tied", (chosen,) if isinstance(chosen, str) else chosen)
+        measured = sorted(set(self.tied) - set(setting.drawn))
+        if measured or not self.tied:
+            what = f"tied holds {measured[0]!r}, which is measured, not drawn" if measured else "tied is empty"
+            raise RequestError(f"awareness 'stl': {what}; accepted: {', '.join(setting.drawn)}")
         self.equi, self.trans, self.temperature = equi, trans, temperature
         d = setting.dim
         self.tb = mlp((2 * d, hidden, output), last="no_bias")

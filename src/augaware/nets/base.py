@@ -43,7 +43,7 @@ def build_encoder(spec: str) -> Encoder:
     ``"timm/resnet26"``, ``"torchvision/resnet34(stem='cifar')"``. Raises :class:`RequestError` for an unknown name.
     """
     library, slash, rest = spec.strip().partition("/")
-    if not slash:
+    if not slash or "(" in library:  # the slash of an argument, as in branched('timm/resnet18')
         backbone = lookup.build("nets", spec)
     elif library in LIBRARIES:
         parsed = lookup.parse(rest, "encoder")

@@ -14,13 +14,15 @@ from augaware.nets.base import Encoder, build_encoder
 __all__ = ["branched"]
 
 
-def branched(encoder: str, branches: int = 2) -> Encoder:
+def branched(encoder: str = "resnet18", branches: int = 2) -> Encoder:
     """``encoder`` with ``branches`` last stages beside each other; D is so many times its own, branch after branch.
 
     The last stage is a ResNet's layer4, or the last part with convolutions of a plain sequence. Each starts with
     weights of its own.
     """
     check_widths("encoder 'branched'", branches=branches)
+    if not isinstance(encoder, str):
+        raise RequestError(f"encoder 'branched': encoder={encoder!r} must be a spec in quotes, such as 'resnet18'")
     found = [build_encoder(encoder) for _ in range(branches)]
     parts = [_last_stage(f.backbone, encoder) for f in found]
     f, (holder, name) = found[0], parts[0]
