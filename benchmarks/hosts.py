@@ -53,7 +53,7 @@ HOSTS: dict[str, tuple[str, dict[str, Any]]] = {  # name -> host, what differs f
     "vicreg": ("vicreg(hidden_dim=512, output_dim=512)", {}),
     "dino": (
         "dino(output_dim=1024, hidden_dim=512, bottleneck_dim=128, warmup_epochs=0, teacher_temperature_end=0.04, "
-        "momentum=0.98, freeze_epochs=0.1)",
+        "momentum=0.98, momentum_end=0.98, freeze_epochs=0.1)",
         {},
     ),
     "supervised": ("supervised()", {}),
