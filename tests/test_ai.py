@@ -356,8 +356,8 @@ def test_the_encoder_is_the_recipes_in_the_form_asked_for() -> None:
 @pytest.mark.parametrize(
     ("spec", "augment", "words"),
     [
-        ("ai()", AUGMENT[:2], ["no appearance augmentation", "add one of color_jitter", "crop, flip"]),
-        ("ai()", AUGMENT[2:], ["no spatial augmentation", "add one of crop, flip, rotate90"]),
+        ("ai()", AUGMENT[:2], ["no appearance augmentation", "such as color_jitter", "crop, flip"]),
+        ("ai()", AUGMENT[2:], ["no spatial augmentation", "such as crop"]),
         ("ai()", (), ["(nothing) has no spatial"]),
         ("ai(form='bias')", AUGMENT, ["form='bias'", "accepted: film, linear, hyper, prompt"]),
         ("ai(hidden=0)", AUGMENT, ["hidden=0"]),

@@ -26,9 +26,13 @@ from torch.nn import functional as F
 
 
 class Space(ABC):
-    """Where omega^aug lives: its difference, its loss and its form as an input of a network."""
+    """Where omega^aug lives: its difference, its loss and its form as an input of a network.
+
+    ``measured``: omega is read off the pixels, not drawn. ``geometric``: it says where pixels go, not what they become.
+    """
 
     measured: bool = False
+    geometric: bool = False
 
     @property
     @abstractmethod
@@ -59,14 +63,12 @@ class Space(ABC):
 
 @dataclass(frozen=True)
 class Interval(Space):
-    """d real numbers in documented units; ``reach`` is the largest |w1 - w2| that its augmentation makes.
-
-    ``measured``: they are read off the pixels, not drawn.
-    """
+    """d real numbers in documented units; ``reach`` is the largest |w1 - w2| that its augmentation makes."""
 
     d: int = 1
     reach: float = 1.0
     measured: bool = False
+    geometric: bool = False
 
     @property
     def outputs(self) -> int:
@@ -99,6 +101,8 @@ class Interval(Space):
 class Binary(Space):
     """Applied or not."""
 
+    geometric: bool = False
+
     @property
     def outputs(self) -> int:
         """One logit."""
@@ -127,6 +131,7 @@ class Cyclic(Space):
     """Integers mod n."""
 
     n: int
+    geometric: bool = False
 
     @property
     def outputs(self) -> int:

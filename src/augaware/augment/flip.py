@@ -14,7 +14,7 @@ __all__ = ["Flip"]
 class Flip(Augmentation):
     """Mirror left and right with probability p; omega 0 or 1."""
 
-    space = Binary()
+    space = Binary(geometric=True)
     identity = (0.0,)
 
     def __init__(self, size: int, p: float = 0.5) -> None:

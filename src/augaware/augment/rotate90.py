@@ -18,7 +18,7 @@ __all__ = ["Rotate90"]
 class Rotate90(Augmentation):
     """With probability p, k ~ ``turns`` quarter turns counter-clockwise; omega k (by default P(0) = 1 - 3p/4)."""
 
-    space = Cyclic(4)
+    space = Cyclic(4, geometric=True)
     identity = (0.0,)
 
     def __init__(self, size: int, p: float = 0.5, turns: Sequence[int] = (0, 1, 2, 3)) -> None:

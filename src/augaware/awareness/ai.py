@@ -12,7 +12,7 @@ is :mod:`augaware.nets.invariant`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,16 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from augaware import lookup
-from augaware.awareness.base import Awareness, HostLoss, MakeProjector, Setting
+from augaware.awareness.base import Awareness, Branches, HostLoss, MakeProjector, Setting
 from augaware.checks import check_widths
 from augaware.errors import RequestError
 from augaware.nets.invariant import FORMS, Invariant
-from augaware.views import Omega, Plan, ViewPlan
+from augaware.views import Plan, ViewPlan
 
 __all__ = ["AI"]
 
-SPATIAL = ("crop", "flip", "rotate90")
-APPEARANCE = ("color_jitter", "grayscale", "gaussian_blur", "solarize")  # those to suggest: all that is not spatial is
+EXAMPLE = {"spatial": "crop", "appearance": "color_jitter"}
 
 
 class AI(Awareness):
@@ -80,37 +79,23 @@ class AI(Awareness):
 
     def projector(self, make: MakeProjector, dim: int) -> nn.Module:
         """A projector of the host's for each code."""
-        return SideBySide([make(dim) for _ in self.codes])
+        return Branches([make(dim) for _ in self.codes])
 
     def pair(self, loss: HostLoss) -> Tensor:
         """L_host in the branch of this step's code."""
         return loss(branch=self.drawn)
 
 
-class SideBySide(nn.Module):
-    """z = [g_1(y), g_2(y), ...]."""
-
-    def __init__(self, gs: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.gs = nn.ModuleList(gs)
-
-    def forward(self, y: Tensor, omega: Omega) -> Tensor:
-        """y (B, D) -> z (B, branches d)."""
-        return torch.cat([g(y) for g in self.gs], dim=1)
-
-
 def _default(setting: Setting) -> list[tuple[str, ...]]:
     """Spatial and appearance, of the augmentations there are."""
-    names = sorted(setting.drawn)
-    spatial = tuple(name for name in names if name in SPATIAL)
-    appearance = tuple(name for name in names if name not in SPATIAL)
-    for kind, group, known in (("spatial", spatial, SPATIAL), ("appearance", appearance, APPEARANCE)):
+    groups = {"spatial": setting.geometric, "appearance": tuple(sorted(set(setting.drawn) - set(setting.geometric)))}
+    for kind, group in groups.items():
         if not group:
             raise RequestError(
-                f"awareness 'ai': the pipeline ({', '.join(names) or 'nothing'}) has no {kind} augmentation; "
-                f"add one of {', '.join(known)} to augment, or name groups"
+                f"awareness 'ai': the pipeline ({', '.join(setting.drawn) or 'nothing'}) has no {kind} augmentation; "
+                f"add one to augment, such as {EXAMPLE[kind]}, or name groups"
             )
-    return [spatial, appearance]
+    return list(groups.values())
 
 
 def _checked(groups: Any, setting: Setting) -> list[tuple[str, ...]]:
@@ -120,12 +105,9 @@ def _checked(groups: Any, setting: Setting) -> list[tuple[str, ...]]:
             f"awareness 'ai': groups={groups!r} must be two or more lists of augmentations, "
             "such as [['crop', 'flip'], ['color_jitter']]"
         )
-    checked = [setting.check("ai", "groups", group) for group in groups]
+    checked = [setting.check("ai", "groups", group, drawn=True) for group in groups]
     given = [name for group in checked for name in group]
     for name in given:
-        if name not in setting.drawn:
-            accepted = ", ".join(setting.drawn)
-            raise RequestError(f"awareness 'ai': groups names {name!r}, measured, not drawn; accepted: {accepted}")
         if given.count(name) > 1:
             raise RequestError(f"awareness 'ai': groups names {name!r} in two groups; name each augmentation once")
     return checked

@@ -48,8 +48,6 @@ class AugSelf(Awareness):
         mirror: str = "first",
     ) -> None:
         super().__init__()
-        if isinstance(targets, str):
-            targets = (targets,)
         if not isinstance(targets, Mapping):
             targets = setting.check("augself", "targets", targets)
         weights = dict(targets) if isinstance(targets, Mapping) else dict.fromkeys(targets, 1.0)

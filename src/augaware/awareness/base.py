@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from augaware.errors import RequestError, did_you_mean
@@ -29,9 +30,20 @@ class Setting:
         """The augmentations: what is drawn, not measured."""
         return tuple(name for name, space in self.spaces.items() if not space.measured)
 
-    def check(self, awareness: str, argument: str, names: Iterable[str]) -> tuple[str, ...]:
-        """The names, sorted. Raises :class:`RequestError` for one that the pipeline does not record."""
-        names = tuple(names) if isinstance(names, Iterable) else (names,)
+    @property
+    def geometric(self) -> tuple[str, ...]:
+        """The augmentations that move pixels and leave their colours."""
+        return tuple(name for name in self.drawn if self.spaces[name].geometric)
+
+    def check(
+        self, awareness: str, argument: str, names: Iterable[str], drawn: bool = False, empty: bool = True
+    ) -> tuple[str, ...]:
+        """The names, sorted; one name is a list of one.
+
+        Raises :class:`RequestError` for one that the pipeline does not record, for one that is measured where all have
+        to be ``drawn``, and for none where they must not be ``empty``.
+        """
+        names = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else (names,)
         if not all(isinstance(name, str) for name in names):
             raise RequestError(f"awareness {awareness!r}: {argument}={names!r} must be names, such as ['crop', 'flip']")
         chosen = sorted(set(names))
@@ -41,6 +53,13 @@ class Setting:
                     f"awareness {awareness!r}: {argument} names {name!r}, which is not in the pipeline; it records: "
                     f"{', '.join(sorted(self.spaces)) or 'nothing'}{did_you_mean(name, self.spaces)}"
                 )
+        accepted = self.drawn if drawn else self.spaces
+        measured = [name for name in chosen if name not in accepted]
+        if measured or not (chosen or empty):
+            what = f"holds {measured[0]!r}, which is measured, not drawn" if measured else "is empty"
+            raise RequestError(
+                f"awareness {awareness!r}: {argument} {what}; accepted: {', '.join(accepted) or 'nothing'}"
+            )
         return tuple(chosen)
 
 
@@ -94,6 +113,19 @@ class HostLoss(Protocol):
         of z and remembers what it saw first in a step. ``foils``: views that repel, of the same images (contrastive
         hosts).
         """
+
+
+class Branches(nn.Module):
+    """z = [h_0(y), h_1(y), ...]: a projector for each branch of z; where y has ``parts``, one for each of its own."""
+
+    def __init__(self, heads: Iterable[nn.Module], parts: bool = False) -> None:
+        super().__init__()
+        self.heads, self.parts = nn.ModuleList(heads), parts
+
+    def forward(self, y: Tensor, omega: Omega) -> Tensor:
+        """y (B, D) -> z (B, branches d)."""
+        ys = y.chunk(len(self.heads), dim=1) if self.parts else [y] * len(self.heads)
+        return torch.cat([head(part) for head, part in zip(self.heads, ys, strict=True)], dim=1)
 
 
 class Awareness(nn.Module, ABC):

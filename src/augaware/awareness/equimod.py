@@ -16,7 +16,6 @@ from torch import nn
 
 from augaware.awareness.base import Awareness, Extra, Setting, Views
 from augaware.checks import check_at_least_zero, check_numbers, check_widths
-from augaware.errors import RequestError
 from augaware.losses import nt_xent
 from augaware.nets.heads import mlp
 from augaware.views import Plan, ViewPlan, condition
@@ -28,7 +27,7 @@ class EquiMod(Awareness):
     """Predict the embedding of each view from that of the plain image and the view's parameters.
 
     ``lam`` and ``temperature``: 1 and .2 in the paper. ``condition``: what u is told; None is all that is drawn.
-    ``hidden_dim``, ``output_dim``: of g_e, D-2048-2048-2048, whose last BN has no weights; t is a linear layer with BN
+    ``hidden_dim``, ``output_dim``: of g_e, D-2048-2048-128, whose last BN has no weights; t is a linear layer with BN
     of ``told_dim`` outputs, u a linear layer with BN without weights. omega is batch-normalised on its way in.
     """
 
@@ -39,7 +38,7 @@ class EquiMod(Awareness):
         temperature: float = 0.2,
         condition: Sequence[str] | None = None,
         hidden_dim: int = 2048,
-        output_dim: int = 2048,
+        output_dim: int = 128,
         told_dim: int = 128,
     ) -> None:
         super().__init__()
@@ -48,9 +47,7 @@ class EquiMod(Awareness):
         check_widths("awareness 'equimod'", hidden_dim=hidden_dim, output_dim=output_dim, told_dim=told_dim)
         self.lam, self.temperature, self.omega_spaces = lam, temperature, setting.spaces
         chosen = setting.drawn if condition is None else condition
-        self.names = setting.check("equimod", "condition", (chosen,) if isinstance(chosen, str) else chosen)
-        if not self.names:
-            raise RequestError("awareness 'equimod': condition is empty; name augmentations of the pipeline")
+        self.names = setting.check("equimod", "condition", chosen, empty=False)
         numbers = sum(setting.spaces[name].inputs for name in self.names)
         self.g = mlp((setting.dim, hidden_dim, hidden_dim, output_dim), last="bn_plain")
         self.t = nn.Sequential(nn.BatchNorm1d(numbers, affine=False), mlp((numbers, told_dim), last="bn"))

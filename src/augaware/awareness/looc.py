@@ -16,13 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from augaware.awareness.base import Awareness, HostLoss, MakeProjector, Setting
+from augaware.awareness.base import Awareness, Branches, HostLoss, MakeProjector, Setting
 from augaware.checks import check_flags
-from augaware.errors import RequestError
-from augaware.views import Omega, Plan, ViewPlan
+from augaware.views import Plan, ViewPlan
 
 __all__ = ["LooC"]
 
@@ -41,13 +39,7 @@ class LooC(Awareness):
     def __init__(self, setting: Setting, names: Sequence[str] = ("color_jitter",), separate: bool = False) -> None:
         super().__init__()
         check_flags("awareness 'looc'", separate=separate)
-        self.names = setting.check("looc", "names", (names,) if isinstance(names, str) else names)
-        measured = sorted(set(self.names) - set(setting.drawn))
-        if measured:
-            raise RequestError(
-                f"awareness 'looc': names holds {measured[0]!r}, which is measured, not drawn; "
-                f"accepted: {', '.join(setting.drawn)}"
-            )
+        self.names = setting.check("looc", "names", names, drawn=True)
         self.separate, self.branches, self.compares = separate, len(self.names) + 1, self.names
 
     def encoder(self, spec: str) -> str:
@@ -62,7 +54,7 @@ class LooC(Awareness):
     def projector(self, make: MakeProjector, dim: int) -> nn.Module:
         """h_0 ... h_n."""
         width = dim // self.branches if self.separate else dim
-        return Branches([make(width) for _ in range(self.branches)], self.separate)
+        return Branches([make(width) for _ in range(self.branches)], parts=self.separate)
 
     def pair(self, loss: HostLoss) -> Tensor:
         """Every key attracts in branch 0; key i in branch i, where the others repel."""
@@ -71,16 +63,3 @@ class LooC(Awareness):
         for i, key in enumerate(self.own, start=1):
             total = total + loss((QUERY, key), branch=i, foils=[k for k in keys if k != key])
         return total / self.branches
-
-
-class Branches(nn.Module):
-    """z = [h_0(y), ..., h_n(y)], or of its own part of y each where these are ``separate``."""
-
-    def __init__(self, heads: Sequence[nn.Module], separate: bool) -> None:
-        super().__init__()
-        self.heads, self.separate = nn.ModuleList(heads), separate
-
-    def forward(self, y: Tensor, omega: Omega) -> Tensor:
-        """y (B, D) -> z (B, (n + 1) d)."""
-        parts = y.chunk(len(self.heads), dim=1) if self.separate else [y] * len(self.heads)
-        return torch.cat([head(part) for head, part in zip(self.heads, parts, strict=True)], dim=1)

@@ -13,12 +13,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from augaware.awareness.base import Awareness, Setting
-from augaware.errors import RequestError
 from augaware.views import Plan
 
 __all__ = ["Shared"]
-
-GEOMETRIC = ("crop", "flip", "rotate90")
 
 
 class Shared(Awareness):
@@ -26,14 +23,8 @@ class Shared(Awareness):
 
     def __init__(self, setting: Setting, names: Sequence[str] | None = None) -> None:
         super().__init__()
-        chosen = [name for name in setting.drawn if name not in GEOMETRIC] if names is None else names
-        self.names = setting.check("shared", "names", (chosen,) if isinstance(chosen, str) else chosen)
-        measured = sorted(set(self.names) - set(setting.drawn))
-        if measured or not self.names:
-            what = f"names={names!r} is nothing to share"
-            if measured:
-                what = f"names {measured[0]!r}, which is measured, not drawn"
-            raise RequestError(f"awareness 'shared': {what}; accepted: {', '.join(setting.drawn)}")
+        chosen = sorted(set(setting.drawn) - set(setting.geometric)) if names is None else names
+        self.names = setting.check("shared", "names", chosen, drawn=True, empty=False)
 
     def plan(self, plan: Plan) -> Plan:
         """The later views of the host take their omega from the first; views that others added are left alone."""

@@ -20,7 +20,6 @@ from torch.nn import functional as F
 from augaware.awareness.base import Awareness, Extra, MakeProjector, Projector, Setting, Views
 from augaware.checks import check_at_least_zero, check_widths
 from augaware.distributed import gather
-from augaware.errors import RequestError
 from augaware.losses import covariance, variance_hinge
 from augaware.nets.heads import mlp
 from augaware.views import Omega, condition
@@ -51,9 +50,7 @@ class SIE(Awareness):
         check_at_least_zero("awareness 'sie'", variance=variance, covariance=covariance)
         check_widths("awareness 'sie'", hidden_dim=hidden_dim, output_dim=output_dim)
         chosen = setting.drawn if condition is None else condition
-        self.names = setting.check("sie", "condition", (chosen,) if isinstance(chosen, str) else chosen)
-        if not self.names:
-            raise RequestError("awareness 'sie': condition is empty; name augmentations of the pipeline")
+        self.names = setting.check("sie", "condition", chosen, empty=False)
         self.lam, self.alpha, self.beta, self.gamma = lam, invariance, variance, covariance
         self.omega_spaces, self.n_inv = setting.spaces, setting.dim // 2
         numbers = 1 + sum(setting.spaces[name].inputs for name in self.names)

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from augaware.awareness.base import Awareness, Extra, Setting, Views
 from augaware.checks import check_at_least_zero, check_numbers, check_widths
-from augaware.errors import RequestError
 from augaware.losses import nt_xent
 from augaware.nets.heads import mlp
 from augaware.views import Plan
@@ -53,11 +52,7 @@ class STL(Awareness):
         check_numbers("awareness 'stl'", 0, temperature=temperature)
         check_widths("awareness 'stl'", hidden=hidden, output=output)
         chosen = [name for name in TIED if name in setting.drawn] if tied == TIED else tied
-        self.tied = setting.check("stl", "tied", (chosen,) if isinstance(chosen, str) else chosen)
-        measured = sorted(set(self.tied) - set(setting.drawn))
-        if measured or not self.tied:
-            what = f"tied holds {measured[0]!r}, which is measured, not drawn" if measured else "tied is empty"
-            raise RequestError(f"awareness 'stl': {what}; accepted: {', '.join(setting.drawn)}")
+        self.tied = setting.check("stl", "tied", chosen, drawn=True, empty=False)
         self.equi, self.trans, self.temperature = equi, trans, temperature
         d = setting.dim
         self.tb = mlp((2 * d, hidden, output), last="no_bias")

@@ -23,8 +23,6 @@ from augaware.views import Plan, ViewPlan, condition
 
 __all__ = ["Undo"]
 
-GEOMETRIC = ("crop", "flip", "rotate90")
-
 
 class Undo(Awareness):
     """Predict a thumbnail of each view before its colours were changed, from its features and omega.
@@ -47,8 +45,7 @@ class Undo(Awareness):
         check_at_least_zero("awareness 'undo'", lam=lam)
         check_widths("awareness 'undo'", side=side, hidden=hidden)
         check_flags("awareness 'undo'", told=told)
-        chosen = [name for name in setting.drawn if name in GEOMETRIC] if kept is None else kept
-        self.kept = setting.check("undo", "kept", (chosen,) if isinstance(chosen, str) else chosen)
+        self.kept = setting.check("undo", "kept", setting.geometric if kept is None else kept, drawn=True)
         self.names = sorted(set(setting.drawn) - set(self.kept))
         if not self.names:
             raise RequestError(
