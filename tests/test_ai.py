@@ -412,7 +412,7 @@ def test_every_host_trains_and_only_the_branch_of_the_steps_code_learns_and_reme
             assert p.grad is None or p.grad.isfinite().all(), name
             if p.grad is not None and p.grad.abs().sum() > 0:
                 reached.add(name)
-        for branch, g in enumerate(whole.online.g.gs):
+        for branch, g in enumerate(whole.online.g.heads):
             slopes = [float(p.grad.abs().sum()) for p in g.parameters() if p.grad is not None]
             assert (sum(slopes) > 0) == (branch == ai.drawn)
         optimizer.step()
@@ -448,6 +448,7 @@ def test_the_target_reads_the_same_code(monkeypatch: pytest.MonkeyPatch) -> None
     assert all(torch.equal(code, rows(whole.awareness["ai"].codes[whole.awareness["ai"].drawn], 24)) for code in told)
 
 
+@pytest.mark.slow
 def test_after_training_the_code_moves_the_invariance_the_way_it_says() -> None:
     """Centred cosine of f(x) and f(t(x)): for t of appearance it is higher at [0, 1], for spatial t at [1, 0].
 

@@ -180,8 +180,11 @@ def test_selection_takes_the_smallest_strength_of_equals_and_warns_at_the_edge()
     assert (chosen.w, chosen.val) == (1e-3, 0.5)
     assert "smallest of the grid" in chosen.warning
     norms = iter((0.1, 0.9, 0.2))
+    torch.set_num_threads(2)
     inside = select((X, y), (X, y), X, lambda p, t: next(norms), (1e-3, 1e-2, 1e-1))
     assert (inside.w, inside.warning) == (1e-2, None)
+    assert torch.get_num_threads() == 2  # fitted on one
+    torch.set_num_threads(1)
 
 
 def test_metrics_are_what_they_say():
@@ -315,10 +318,14 @@ def test_what_is_missing_or_of_another_size_is_one_clear_line(tmp_path, faces):
         Regression("faces")(Numbered(torch.zeros(1, 1, 2)), dict.fromkeys(("train", "val", "test"), bare))
 
 
-def test_rows_of_absent_images_and_a_val_set_that_serves_as_test(tmp_path):
-    write(tmp_path, sizes=SIZES)
-    (tmp_path / "faces" / "test.tar").unlink()  # so val would be test, and rows of another image would be taken
-    with pytest.raises(RequestError, match=r"no row of split 'val'|no row of split 'test'"):
+def test_rows_of_absent_images_do_no_harm_but_a_split_of_its_own_is_needed(tmp_path):
+    """Without a test set val would be test, and rows of other images with the same names would be taken."""
+    write(tmp_path)
+    with (tmp_path / "faces" / "keypoints.csv").open("a") as file:
+        file.write("train,absent.png,9,9,1,1,2,2,3,3,4,4\n")
+    assert len(Regression("faces").splits(tmp_path)["train"]) == SIZES["train"]
+    (tmp_path / "faces" / "test.tar").unlink()
+    with pytest.raises(RequestError, match=r"data set 'faces' lacks val or test"):
         Regression("faces").splits(tmp_path)
 
 

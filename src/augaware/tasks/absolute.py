@@ -5,7 +5,7 @@
 Summed, not averaged; w has no 1/2; the bias is regularised (CASSLE, 300W: criterion and strengths of its linear
 evaluation). Given w every target is a convex problem of its own, with one optimum: how it is found is ours to choose.
 
-Paper: w swept upwards by L-BFGS, warm-started, which stalls on kinks. Here: float64, from the largest w down, by ADMM
+Paper: w swept upwards by L-BFGS, warm-started, kinks or not. Here: float64, from the largest w down, by ADMM
 (Boyd et al. 2011, section 6.1) on the residuals e = y - Z theta, all targets at once, each with its own step rho:
 
     c = y - e + u / rho        theta = Z^T c / (s + 2w / rho)        u, e: what lies in [-1, 1] of
@@ -20,12 +20,13 @@ Paper: w swept upwards by L-BFGS, warm-started, which stalls on kinks. Here: flo
 **Tolerance.** A target is done when this bound proves its objective within 3e-3 of the optimum, relative (and 1e-6 of
 sum |y|, for what is predicted exactly). The proof is coarse: on 800 real faces the sum of the objectives is within 5e-4
 of that of a run three times as exact at every w, and r2_pooled on val within 1e-4 (4e-3 at w above 5e3, far from its
-best). A target that needs more than 20,000 steps is taken as it is then; none did.
+best). A target that needs more than 20,000 steps is taken as it is then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -93,12 +94,8 @@ class Absolute:
                     done[:] = True
                 if done.any():
                     at, keep = live[done], ~done
-                    theta[:, at], end.e[:, at], end.u[:, at], end.rho[at] = (
-                        t[:, done],
-                        e[:, done],
-                        u[:, done],
-                        rho[done],
-                    )
+                    theta[:, at], end.rho[at] = t[:, done], rho[done]
+                    end.e[:, at], end.u[:, at] = e[:, done], u[:, done]
                     live, rho = live[keep], rho[keep]
                     y, e, u, f = y[:, keep], e[:, keep], u[:, keep], f[:, keep]
                 if not len(live):
@@ -143,6 +140,19 @@ class Absolute:
         return optimum
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread. Thousands of short steps leave more threads waiting for each other than working: two were
+    twelve times slower than one where other programs shared two cores.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @dataclass(frozen=True)
 class Selected:
     """The chosen w, its score on val, the test images' prediction (m, t), a warning when w is on the grid's edge."""
@@ -159,11 +169,13 @@ def select(train: Split, val: Split, test: Tensor, score: Score, strengths: tupl
     ``score`` is of (prediction, targets), -1 or more.
     """
     best, w, weights = -1.0, strengths[0], torch.empty(0)
-    for candidate, fitted in Absolute(*train).path(strengths):
-        reached = score(with_one(val[0]) @ fitted, val[1])
-        if reached >= best:  # strengths fall: >= keeps the smallest, the paper's first in ascending order
-            best, w, weights = reached, candidate, fitted
-    both = Absolute(torch.cat([train[0], val[0]]), torch.cat([train[1], val[1]]))
+    both = torch.cat([train[0], val[0]]), torch.cat([train[1], val[1]])
+    with one_thread():
+        for candidate, fitted in Absolute(*train).path(strengths):
+            reached = score(with_one(val[0]) @ fitted, val[1])
+            if reached >= best:  # strengths fall: >= keeps the smallest, the paper's first in ascending order
+                best, w, weights = reached, candidate, fitted
+        prediction = with_one(test) @ Absolute(*both).solve(w, weights)
     edge = {strengths[0]: "smallest", strengths[-1]: "largest"}.get(w)
     warning = None if edge is None else f"the best w {w:g} is the {edge} of the grid: a better one may lie beyond it"
-    return Selected(w, best, with_one(test) @ both.solve(w, weights), warning)
+    return Selected(w, best, prediction, warning)

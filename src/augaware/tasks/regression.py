@@ -21,6 +21,7 @@ from augaware import metrics
 from augaware.data.base import Source, Unreadable
 from augaware.data.files import digest
 from augaware.data.root import open_dataset
+from augaware.data.store import Part
 from augaware.errors import RequestError
 from augaware.random import Draws
 from augaware.tasks.absolute import select
@@ -57,6 +58,8 @@ class Regression(Task):
         """The faces of each split, cut to their squares. Raises :class:`RequestError` for a table that does not fit."""
         sources = open_dataset(root, self.dataset)
         table = read_table(Path(root).expanduser() / self.dataset / TABLE)
+        if isinstance(sources["val"], Part):  # carved, and then the table's splits are not these
+            raise RequestError(f"data set {self.dataset!r} lacks val or test: regression needs train, val and test")
         return {split: Squares(source, split, table) for split, source in sources.items()}
 
     def __call__(self, encoder: FrozenEncoder, splits: Mapping[str, Source]) -> dict[str, object]:
