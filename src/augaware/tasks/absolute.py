@@ -33,7 +33,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from augaware.tasks.logistic import STRENGTHS, Score, with_one
+from augaware.tasks.logistic import STRENGTHS, Score, edge_warning, with_one
 
 Split = tuple[Tensor, Tensor]  # features (n, d), targets (n, t)
 
@@ -176,6 +176,4 @@ def select(train: Split, val: Split, test: Tensor, score: Score, strengths: tupl
             if reached >= best:  # strengths fall: >= keeps the smallest, the paper's first in ascending order
                 best, w, weights = reached, candidate, fitted
         prediction = with_one(test) @ Absolute(*both).solve(w, weights)
-    edge = {strengths[0]: "smallest", strengths[-1]: "largest"}.get(w)
-    warning = None if edge is None else f"the best w {w:g} is the {edge} of the grid: a better one may lie beyond it"
-    return Selected(w, best, prediction, warning)
+    return Selected(w, best, prediction, edge_warning(w, strengths))

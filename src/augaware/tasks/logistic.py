@@ -147,6 +147,10 @@ def select(
             best, w, weights = reached, candidate, fitted
     both = train + val
     weights = Logistic(both.features, both.labels, classes).solve(w, weights)
+    return Selected(w, best, score(predict(test.features, weights), test.labels), edge_warning(w, strengths))
+
+
+def edge_warning(w: float, strengths: tuple[float, ...]) -> str | None:
+    """What to say of a chosen ``w`` that is the first or the last of ``strengths``."""
     edge = {strengths[0]: "smallest", strengths[-1]: "largest"}.get(w)
-    warning = None if edge is None else f"the best w {w:g} is the {edge} of the grid: a better one may lie beyond it"
-    return Selected(w, best, score(predict(test.features, weights), test.labels), warning)
+    return None if edge is None else f"the best w {w:g} is the {edge} of the grid: a better one may lie beyond it"
