@@ -53,7 +53,7 @@ class _Views:
 
 def pipelines(recipe: Planned) -> list[Pipeline]:
     """One pipeline per view of the recipe, in order. Raises :class:`RequestError` for a plan that cannot be."""
-    return [Pipeline.from_specs(specs, size, recipe.mean, recipe.std) for specs, size in _laws(recipe)]
+    return Camera(recipe).pipelines
 
 
 def _laws(recipe: Planned) -> list[tuple[list[str], int]]:
@@ -75,7 +75,7 @@ class Camera:
 
     def __init__(self, recipe: Planned) -> None:
         self.mean, self.std, self.laws = recipe.mean, recipe.std, _laws(recipe)
-        self.pipelines = pipelines(recipe)
+        self.pipelines = [Pipeline.from_specs(specs, size, self.mean, self.std) for specs, size in self.laws]
         self._made: dict[tuple[int, int | None, tuple[str, ...]], Pipeline] = {}
 
     def pipeline(self, view: ViewPlan) -> Pipeline:

@@ -6,7 +6,7 @@ Self-Supervision, NeurIPS 2021).
 phi^aug is an MLP per augmentation on the two backbone features; what omega_diff and L_aug are is a matter of the
 augmentation's space (:mod:`augaware.spaces`). Symmetrised: the ordered pairs 1 -> 2 and 2 -> 1 form one batch of 2B.
 
-Which pair, with more than two views (multi-crop): the first two views, the big ones, and no other (``PAIR``). y_i is
+Which pair, with more than two views (multi-crop): the first two, the big ones, and no other (``first_two``). y_i is
 the online feature where the host encodes view i online. MoCo v2 encodes view 2 by its EMA target alone: there y_2 is
 the target's, and the gradient flows through y_1 only, as in the authors' code.
 """
@@ -18,15 +18,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from augaware.awareness.base import Awareness, Extra, Setting, Views
+from augaware.awareness.base import Awareness, Extra, Setting, Views, first_two
 from augaware.checks import check_flags, check_widths
 from augaware.errors import RequestError
 from augaware.nets.heads import mlp
 from augaware.views import difference
 
 __all__ = ["AugSelf"]
-
-PAIR = (0, 1)  # the views whose difference is predicted
 
 
 class AugSelf(Awareness):
@@ -72,7 +70,7 @@ class AugSelf(Awareness):
 
     def losses(self, online: Views, target: Views) -> dict[str, Extra]:
         """L_aug for each augmentation, its lambda, and L_aug of a head that predicts nothing."""
-        one, two = (online.get(view) or target[view] for view in PAIR)
+        one, two = first_two(online, target)
         pairs = torch.cat((torch.cat((one.y, two.y), dim=1), torch.cat((two.y, one.y), dim=1)))  # (2B, 2D)
         found = {}
         for name, lam in self.lam.items():

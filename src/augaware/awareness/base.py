@@ -78,6 +78,12 @@ class Embedding:
 Views = Mapping[int, Embedding]  # view number, from 0 -> what a network made of it
 
 
+def first_two(online: Views, target: Views) -> tuple[Embedding, Embedding]:
+    """The host's first two views, each as the online network made it, or as the target did where that alone did."""
+    one, two = (online.get(number) or target[number] for number in (0, 1))
+    return one, two
+
+
 @dataclass(frozen=True)
 class Extra:
     """An extra loss L with its weight lam; ``nothing`` is L of a prediction that looks at nothing, where there is one.

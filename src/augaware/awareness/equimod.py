@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from augaware.awareness.base import Awareness, Extra, Setting, Views
+from augaware.awareness.base import Awareness, Extra, Setting, Views, first_two
 from augaware.checks import check_at_least_zero, check_numbers, check_widths
 from augaware.losses import nt_xent
 from augaware.nets.heads import mlp
@@ -59,7 +59,7 @@ class EquiMod(Awareness):
 
     def losses(self, online: Views, target: Views) -> dict[str, Extra]:
         """NT-Xent between the host's first two views and what was predicted for them."""
-        views = [online.get(number) or target[number] for number in (0, 1)]
+        views = first_two(online, target)
         e_0, *e = self.g(torch.cat([online[self.own[0]].y, *(v.y for v in views)])).chunk(3)
         told = self.t(torch.cat([condition(v.omega, self.omega_spaces, self.names) for v in views]))
         predicted = self.u(torch.cat((torch.cat((e_0, e_0)), told), dim=1))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augaware.awareness.base import Awareness, Extra, MakeProjector, Projector, Setting, Views
+from augaware.awareness.base import Awareness, Extra, MakeProjector, Projector, Setting, Views, first_two
 from augaware.checks import check_at_least_zero, check_widths
 from augaware.distributed import gather
 from augaware.losses import covariance, variance_hinge
@@ -63,7 +63,7 @@ class SIE(Awareness):
 
     def losses(self, online: Views, target: Views) -> dict[str, Extra]:
         """L_equi of the first two views."""
-        one, two = (online.get(number) or target[number] for number in (0, 1))
+        one, two = first_two(online, target)
         e_1, e_2 = self.g(torch.cat([v.y[:, self.n_inv :] for v in (one, two)])).float().chunk(2)
         w_1, w_2 = (condition(v.omega, self.omega_spaces, self.names) for v in (one, two))
         r = torch.cat((torch.ones_like(w_1[:, :1]), w_2 - w_1), dim=1)

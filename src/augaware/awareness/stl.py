@@ -18,7 +18,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from augaware.awareness.base import Awareness, Extra, Setting, Views
+from augaware.awareness.base import Awareness, Extra, Setting, Views, first_two
 from augaware.checks import check_at_least_zero, check_numbers, check_widths
 from augaware.losses import nt_xent
 from augaware.nets.heads import mlp
@@ -67,9 +67,9 @@ class STL(Awareness):
 
     def losses(self, online: Views, target: Views) -> dict[str, Extra]:
         """L_equi and L_trans of the first two views; an odd image at the end has no partner and is left out."""
-        pairs = [online.get(number) or target[number] for number in (0, 1)]
-        n = len(pairs[0].y) // 2 * 2
-        y_1, y_2 = (view.y[:n] for view in pairs)
+        one, two = first_two(online, target)
+        n = len(one.y) // 2 * 2
+        y_1, y_2 = one.y[:n], two.y[:n]
         forth, back = self.tb(torch.cat((torch.cat((y_1, y_2), dim=1), torch.cat((y_2, y_1), dim=1)))).chunk(2)
         other = torch.arange(n, device=y_1.device) ^ 1
         y, moved = torch.cat((y_1, y_2)), torch.cat((self.phi(y_2, back[other]), self.phi(y_1, forth[other])))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from augaware.awareness.base import Awareness, Extra, Setting, Views
+from augaware.awareness.base import Awareness, Extra, Setting, Views, first_two
 from augaware.checks import check_at_least_zero, check_flags, check_widths
 from augaware.errors import RequestError
 from augaware.nets.heads import mlp
@@ -66,7 +66,7 @@ class Undo(Awareness):
 
     def losses(self, online: Views, target: Views) -> dict[str, Extra]:
         """The squared error, in units of the normalised pixels; nothing: the mean thumbnail of the batch."""
-        views = [online.get(number) or target[number] for number in (0, 1)]
+        views = first_two(online, target)
         y = torch.cat([view.y for view in views])
         if self.told:
             omega = [condition(view.omega, self.omega_spaces, self.names) for view in views]
