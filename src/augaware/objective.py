@@ -230,8 +230,9 @@ class Objective(nn.Module):
 
 def encoder_spec(encoder: str, awareness: Sequence[str], spaces: Mapping[str, Space]) -> str:
     """The spec of f: ``encoder``, or what the one awareness with an encoder of its own makes of it."""
-    provisional = _awareness(awareness, Setting(1, spaces))
-    return _owner(provisional, "encoder").encoder(encoder)
+    kinds = {spec: lookup.load("awareness", lookup.parse(spec, "awareness").name) for spec in awareness}
+    makers = [spec for spec, kind in kinds.items() if kind.encoder is not Awareness.encoder]  # the others wait for D
+    return _owner(_awareness(makers, Setting(1, spaces)), "encoder").encoder(encoder)
 
 
 def mismatch(host: type[Host], awareness: type[Awareness]) -> str | None:
