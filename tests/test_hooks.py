@@ -17,15 +17,15 @@ from torch.nn import functional as F
 from augaware import lookup
 from augaware.augment.plan import Camera
 from augaware.awareness.base import Awareness, Embedding
-from augaware.checkpoint import Run
 from augaware.errors import RequestError
 from augaware.hosts.base import ContrastiveHost, Host, HostSetting, Moment
 from augaware.nets.base import build_encoder
 from augaware.objective import HOOKS, Objective, clash, encoder_spec, mismatch
-from augaware.pretrain import Trainer, resume, start
+from augaware.pretrain import resume, start
 from augaware.recipe import Recipe
 from augaware.views import Plan, View, ViewPlan, plain_plan
 from small_hosts import narrow
+from small_runs import assert_same_run, start_and_kill
 
 PACKAGE = "augaware_test_hooks"
 HEAD = '''"""A test's awareness."""
@@ -912,7 +912,7 @@ def test_a_run_whose_plan_is_drawn_ends_the_same_when_it_was_killed_and_resumed(
             "checkpoint_seconds": 0.0,
         }
     )
-    step, take = Trainer._step, Camera.take
+    take = Camera.take
     plans: list[Plan] = []
 
     def noted(camera: Camera, plan: Plan, *rest: Any) -> list[View]:
@@ -920,28 +920,13 @@ def test_a_run_whose_plan_is_drawn_ends_the_same_when_it_was_killed_and_resumed(
         return take(camera, plan, *rest)
 
     monkeypatch.setattr(Camera, "take", noted)
-    whole = start(recipe, tmp_path / "whole")
+    whole = start(recipe, tmp_path / "whole").path
     drawn, plans[:] = list(plans), []
     assert len(drawn) == 4
     assert len({(plan[1].only, plan[2].size) for plan in drawn}) > 2
 
-    def killed(trainer: Trainer, number: int, *rest: Any) -> Any:
-        if number == 1:
-            raise KeyboardInterrupt
-        return step(trainer, number, *rest)
-
-    monkeypatch.setattr(Trainer, "_step", killed)
-    with pytest.raises(KeyboardInterrupt):
-        start(recipe, tmp_path / "run")
-    monkeypatch.setattr(Trainer, "_step", step)
+    start_and_kill(recipe, tmp_path / "run", 2)
     torch.manual_seed(99)
     resume(tmp_path / "run")
     assert plans == drawn
-    for name in ("export/encoder.safetensors", "export/config.json", "recipe.json"):
-        assert (tmp_path / "run" / name).read_bytes() == (whole.path / name).read_bytes(), name
-    one, two = Run.open(tmp_path / "run").load_state(), whole.load_state()
-    assert one is not None
-    assert two is not None
-    assert one["step"] == two["step"] == 4
-    assert one["model"].keys() == two["model"].keys()
-    assert all(torch.equal(value, two["model"][key]) for key, value in one["model"].items())
+    assert_same_run(tmp_path / "run", whole, 4)

@@ -10,7 +10,6 @@ import torch
 
 from augaware.augment.pipeline import Pipeline
 from augaware.augment.plan import pipelines
-from augaware.checkpoint import Run
 from augaware.errors import RequestError
 from augaware.pretrain import Trainer, resume, start
 from augaware.progress import Display
@@ -18,6 +17,7 @@ from augaware.random import Draws, epoch_order
 from augaware.recipe import DEFAULT_AUGMENT, Recipe
 from augaware.views import View
 from small_hosts import narrow
+from small_runs import assert_same_run, start_and_kill
 
 BYOL = ("view()", "view(change=['gaussian_blur(p=0.1)', 'solarize(p=0.2)'])")
 AUGMENT = (*DEFAULT_AUGMENT, "solarize(p=0.0)")
@@ -205,29 +205,11 @@ def test_a_step_sees_view_k_of_its_plan_drawn_as_number_k(multi_crop: Recipe) ->
 
 
 def test_a_multi_crop_run_that_is_killed_and_resumed_is_the_uninterrupted_one(
-    multi_crop: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    multi_crop: Recipe, tmp_path: Path
 ) -> None:
-    whole = start(multi_crop, tmp_path / "whole")
-    assert "2 steps" in (whole.path / "log.txt").read_text()
-    step = Trainer._step
-
-    def killed(trainer: Trainer, number: int, *rest: Any) -> Any:
-        if number == 1:
-            raise KeyboardInterrupt
-        return step(trainer, number, *rest)
-
-    monkeypatch.setattr(Trainer, "_step", killed)
-    with pytest.raises(KeyboardInterrupt):
-        start(multi_crop, tmp_path / "run")
-    monkeypatch.undo()
-    assert not Run.open(tmp_path / "run").exported.exists()
+    whole = start(multi_crop, tmp_path / "whole").path
+    assert "2 steps" in (whole / "log.txt").read_text()
+    start_and_kill(multi_crop, tmp_path / "run", 2)
     resume(tmp_path / "run")
-    for name in ("export/encoder.safetensors", "export/config.json", "recipe.json"):
-        assert (tmp_path / "run" / name).read_bytes() == (whole.path / name).read_bytes(), name
-    one, two = Run.open(tmp_path / "run").load_state(), whole.load_state()
-    assert one is not None
-    assert two is not None
-    assert one["step"] == two["step"] == 2
-    assert one["model"].keys() == two["model"].keys()
-    assert all(torch.equal(value, two["model"][key]) for key, value in one["model"].items())
-    assert one["model"]["hosts.0.pushed"] == 32
+    state = assert_same_run(tmp_path / "run", whole, 2)
+    assert state["hosts.0.pushed"] == 32

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -26,13 +25,9 @@ from augaware.health import Panel
 from augaware.log import Log
 from augaware.pretrain import Trainer, resume, start
 from augaware.recipe import Recipe
+from small_runs import Killed, assert_same_run, fails_at, numbers
 
-CLOCK = ("images_per_second", "data_wait", "views_share")
 NEVER = 1e6  # seconds: checkpoints at the ends of epochs only
-
-
-class Killed(BaseException):
-    """What stands for a kill within one process: nothing in the library catches it."""
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -42,28 +37,6 @@ def hashes(folder: Path) -> dict[str, str]:
         for file in sorted(folder.rglob("*"))
         if file.is_file()
     }
-
-
-def numbers(run: Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl without what the clock says."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in CLOCK} for line in lines]
-
-
-def assert_same_run(run: Path, whole: Path) -> None:
-    for name in ("export/encoder.safetensors", "export/config.json", "recipe.json"):
-        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
-    assert numbers(run) == numbers(whole)
-    snapshots = sorted(file.name for file in (whole / "snapshots").iterdir())
-    assert snapshots == sorted(file.name for file in (run / "snapshots").iterdir())
-    for name in snapshots:
-        assert (run / "snapshots" / name).read_bytes() == (whole / "snapshots" / name).read_bytes(), name
-    one, two = Run.open(run).load_state(), Run.open(whole).load_state()
-    assert one is not None
-    assert two is not None
-    assert one["step"] == two["step"] == 12
-    assert one["model"].keys() == two["model"].keys()
-    assert all(torch.equal(value, two["model"][key]) for key, value in one["model"].items())
 
 
 @pytest.fixture(scope="module")
@@ -84,22 +57,6 @@ def recipe(small: Recipe) -> Recipe:
 @pytest.fixture(scope="module")
 def whole(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return start(recipe, tmp_path_factory.mktemp("whole") / "run").path
-
-
-def fails_at(call: int, original: Callable[..., Any], before: Callable[..., None] | None = None) -> Callable[..., Any]:
-    """``original``, but the ``call``-th time (from 1) ``before`` runs instead and the process is "killed"."""
-    calls = 0
-
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            if before is not None:
-                before(*args, **kwargs)
-            raise Killed
-        return original(*args, **kwargs)
-
-    return wrapped
 
 
 def in_step(call: int) -> Callable[[pytest.MonkeyPatch], None]:
@@ -190,7 +147,7 @@ def test_a_run_killed(moment: str, recipe: Recipe, whole: Path, tmp_path: Path) 
     assert not (run / "export" / "encoder.safetensors").exists()
     resume(run)
     (run / "recipe.json").write_text(recipe.to_json())  # which differs in checkpoint_seconds only
-    assert_same_run(run, whole)
+    assert_same_run(run, whole, 12)
 
 
 def test_a_run_killed_again_while_it_resumes_is_still_the_uninterrupted_run(
@@ -202,7 +159,7 @@ def test_a_run_killed_again_while_it_resumes_is_still_the_uninterrupted_run(
     kill(in_step(3), lambda: resume(run))
     kill(in_checkpoint_write(1), lambda: resume(run))
     resume(run)
-    assert_same_run(run, whole)
+    assert_same_run(run, whole, 12)
 
 
 def test_adamw_with_warm_up_and_clipping_resumes_exactly_too(small: Recipe, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from augaware.errors import RequestError, did_you_mean
 from augaware.losses import info_nce
 from augaware.spaces import Space
-from augaware.views import Omega, Plan
+from augaware.views import Omega, Plan, condition
 
 MakeProjector = Callable[[int], nn.Module]
 
@@ -119,6 +119,19 @@ class HostLoss(Protocol):
         of z and remembers what it saw first in a step. ``foils``: views that repel, of the same images (contrastive
         hosts).
         """
+
+
+class Told(nn.Module):
+    """What a network is told of a view: the encoded omega of ``names``, alphabetical, ``numbers`` of them."""
+
+    def __init__(self, names: Iterable[str], spaces: Mapping[str, Space]) -> None:
+        super().__init__()
+        self.names, self.spaces = tuple(names), spaces
+        self.numbers = sum(spaces[name].inputs for name in self.names)
+
+    def forward(self, omega: Omega) -> Tensor:
+        """omega -> (B, numbers)."""
+        return condition(omega, self.spaces, self.names)
 
 
 class Branches(nn.Module):

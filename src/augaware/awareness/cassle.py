@@ -11,17 +11,16 @@ thrown away with the projector after pretraining; the backbone never sees omega.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from augaware.awareness.base import Awareness, MakeProjector, Setting
+from augaware.awareness.base import Awareness, MakeProjector, Setting, Told
 from augaware.errors import RequestError
 from augaware.nets.heads import mlp
-from augaware.spaces import Space
-from augaware.views import Omega, condition
+from augaware.views import Omega
 
 __all__ = ["Cassle"]
 
@@ -75,7 +74,7 @@ class Cassle(Awareness):
 
     def projector(self, make: MakeProjector, dim: int) -> nn.Module:
         """The host's g with its gamma."""
-        told = Told(self.names, self.spaces, self.random)
+        told = (Noise if self.random else Told)(self.names, self.spaces)
         if self.how in JOIN:
             width = told.numbers if self.depth == 0 else self.width if self.how == "concat" else dim
             gamma = self._gamma(told.numbers, width) if self.depth else nn.Identity()
@@ -90,18 +89,12 @@ class Cassle(Awareness):
         return gamma
 
 
-class Told(nn.Module):
-    """What gamma reads: the encoded omega of ``names``, or as many random numbers; (B, numbers)."""
-
-    def __init__(self, names: Sequence[str], spaces: Mapping[str, Space], random: bool) -> None:
-        super().__init__()
-        self.names, self.spaces, self.random = tuple(names), spaces, random
-        self.numbers = sum(spaces[name].inputs for name in self.names)
+class Noise(Told):
+    """As many random numbers in the place of omega."""
 
     def forward(self, omega: Omega) -> Tensor:
-        """omega -> (B, numbers)."""
-        told = condition(omega, self.spaces, self.names)
-        return torch.randn_like(told) if self.random else told
+        """omega -> (B, numbers), standard normal."""
+        return torch.randn_like(super().forward(omega))
 
 
 class Conditioned(nn.Module):

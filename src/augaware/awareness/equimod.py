@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from augaware.awareness.base import Awareness, Extra, Setting, Views, first_two
+from augaware.awareness.base import Awareness, Extra, Setting, Told, Views, first_two
 from augaware.checks import check_at_least_zero, check_numbers, check_widths
 from augaware.losses import nt_xent
 from augaware.nets.heads import mlp
-from augaware.views import Plan, ViewPlan, condition
+from augaware.views import Plan, ViewPlan
 
 __all__ = ["EquiMod"]
 
@@ -45,10 +45,10 @@ class EquiMod(Awareness):
         check_at_least_zero("awareness 'equimod'", lam=lam)
         check_numbers("awareness 'equimod'", 0, temperature=temperature)
         check_widths("awareness 'equimod'", hidden_dim=hidden_dim, output_dim=output_dim, told_dim=told_dim)
-        self.lam, self.temperature, self.omega_spaces = lam, temperature, setting.spaces
+        self.lam, self.temperature = lam, temperature
         chosen = setting.drawn if condition is None else condition
-        self.names = setting.check("equimod", "condition", chosen, empty=False)
-        numbers = sum(setting.spaces[name].inputs for name in self.names)
+        self.told = Told(setting.check("equimod", "condition", chosen, empty=False), setting.spaces)
+        numbers = self.told.numbers
         self.g = mlp((setting.dim, hidden_dim, hidden_dim, output_dim), last="bn_plain")
         self.t = nn.Sequential(nn.BatchNorm1d(numbers, affine=False), mlp((numbers, told_dim), last="bn"))
         self.u = mlp((output_dim + told_dim, output_dim), last="bn_plain")
@@ -61,6 +61,6 @@ class EquiMod(Awareness):
         """NT-Xent between the host's first two views and what was predicted for them."""
         views = first_two(online, target)
         e_0, *e = self.g(torch.cat([online[self.own[0]].y, *(v.y for v in views)])).chunk(3)
-        told = self.t(torch.cat([condition(v.omega, self.omega_spaces, self.names) for v in views]))
+        told = self.t(torch.cat([self.told(v.omega) for v in views]))
         predicted = self.u(torch.cat((torch.cat((e_0, e_0)), told), dim=1))
         return {"equi": Extra(self.lam, nt_xent(torch.cat(e).float(), predicted.float(), self.temperature))}

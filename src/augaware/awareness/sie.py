@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augaware.awareness.base import Awareness, Extra, MakeProjector, Projector, Setting, Views, first_two
+from augaware.awareness.base import Awareness, Extra, MakeProjector, Projector, Setting, Told, Views, first_two
 from augaware.checks import check_at_least_zero, check_widths
 from augaware.distributed import gather
 from augaware.losses import covariance, variance_hinge
 from augaware.nets.heads import mlp
-from augaware.views import Omega, condition
+from augaware.views import Omega
 
 __all__ = ["SIE"]
 
@@ -50,12 +50,11 @@ class SIE(Awareness):
         check_at_least_zero("awareness 'sie'", variance=variance, covariance=covariance)
         check_widths("awareness 'sie'", hidden_dim=hidden_dim, output_dim=output_dim)
         chosen = setting.drawn if condition is None else condition
-        self.names = setting.check("sie", "condition", chosen, empty=False)
+        self.told = Told(setting.check("sie", "condition", chosen, empty=False), setting.spaces)
         self.lam, self.alpha, self.beta, self.gamma = lam, invariance, variance, covariance
-        self.omega_spaces, self.n_inv = setting.spaces, setting.dim // 2
-        numbers = 1 + sum(setting.spaces[name].inputs for name in self.names)
+        self.n_inv = setting.dim // 2
         self.g = mlp((setting.dim - self.n_inv, hidden_dim, output_dim), last="no_bias")
-        self.w = nn.Linear(numbers, output_dim * output_dim, bias=False)
+        self.w = nn.Linear(1 + self.told.numbers, output_dim * output_dim, bias=False)
 
     def projector(self, make: MakeProjector, dim: int) -> nn.Module:
         """g of the invariant half."""
@@ -65,7 +64,7 @@ class SIE(Awareness):
         """L_equi of the first two views."""
         one, two = first_two(online, target)
         e_1, e_2 = self.g(torch.cat([v.y[:, self.n_inv :] for v in (one, two)])).float().chunk(2)
-        w_1, w_2 = (condition(v.omega, self.omega_spaces, self.names) for v in (one, two))
+        w_1, w_2 = (self.told(v.omega) for v in (one, two))
         r = torch.cat((torch.ones_like(w_1[:, :1]), w_2 - w_1), dim=1)
         maps = self.w(r).float().reshape(len(r), e_1.shape[1], e_1.shape[1])
         predicted = torch.bmm(maps, e_1[:, :, None])[:, :, 0]

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from augaware.awareness.base import Awareness, Extra, Setting, Views, first_two
+from augaware.awareness.base import Awareness, Extra, Setting, Told, Views, first_two
 from augaware.checks import check_at_least_zero, check_flags, check_widths
 from augaware.errors import RequestError
 from augaware.nets.heads import mlp
-from augaware.views import Plan, ViewPlan, condition
+from augaware.views import Plan, ViewPlan
 
 __all__ = ["Undo"]
 
@@ -46,15 +46,15 @@ class Undo(Awareness):
         check_widths("awareness 'undo'", side=side, hidden=hidden)
         check_flags("awareness 'undo'", told=told)
         self.kept = setting.check("undo", "kept", setting.geometric if kept is None else kept, drawn=True)
-        self.names = sorted(set(setting.drawn) - set(self.kept))
-        if not self.names:
+        changed = sorted(set(setting.drawn) - set(self.kept))
+        if not changed:
             raise RequestError(
                 f"awareness 'undo': there is nothing to undo, kept={list(self.kept)!r} is all that the pipeline does; "
                 f"leave one out, or add an augmentation such as color_jitter"
             )
-        self.lam, self.side, self.told, self.omega_spaces = lam, side, told, setting.spaces
-        numbers = sum(setting.spaces[name].inputs for name in self.names) if told else 0
-        self.h = mlp((setting.dim + numbers, hidden, hidden, 3 * side * side))
+        self.lam, self.side = lam, side
+        self.told = Told(changed, setting.spaces) if told else None
+        self.h = mlp((setting.dim + (self.told.numbers if self.told else 0), hidden, hidden, 3 * side * side))
 
     def plan(self, plan: Plan) -> Plan:
         """A thumbnail for each of the first two views."""
@@ -68,8 +68,8 @@ class Undo(Awareness):
         """The squared error, in units of the normalised pixels; nothing: the mean thumbnail of the batch."""
         views = first_two(online, target)
         y = torch.cat([view.y for view in views])
-        if self.told:
-            omega = [condition(view.omega, self.omega_spaces, self.names) for view in views]
+        if self.told is not None:
+            omega = [self.told(view.omega) for view in views]
             y = torch.cat((y, torch.cat(omega).to(y.dtype)), dim=1)
         s = torch.cat([online[number].y for number in self.own]).float()
         guess = s.mean(dim=0, keepdim=True).expand_as(s)

@@ -1,0 +1,71 @@
+"""Runs that are killed on the way, and what it takes to call two runs the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from augaware.checkpoint import Run
+from augaware.pretrain import Trainer, start
+from augaware.recipe import Recipe
+
+CLOCK = ("images_per_second", "data_wait", "views_share")
+
+
+class Killed(BaseException):
+    """What stands for a kill within one process: nothing in the library catches it."""
+
+
+def fails_at(call: int, original: Callable[..., Any], before: Callable[..., None] | None = None) -> Callable[..., Any]:
+    """``original``, but the ``call``-th time (from 1) ``before`` runs instead and the process is "killed"."""
+    calls = 0
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            if before is not None:
+                before(*args, **kwargs)
+            raise Killed
+        return original(*args, **kwargs)
+
+    return wrapped
+
+
+def start_and_kill(recipe: Recipe, folder: Path, step: int) -> None:
+    """A run in ``folder`` that is killed in its ``step``-th step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_step", fails_at(step, Trainer._step))
+        with pytest.raises(Killed):
+            start(recipe, folder)
+    assert not Run.open(folder).exported.exists()
+
+
+def numbers(run: Path) -> list[dict[str, float]]:
+    """The lines of metrics.jsonl without what the clock says."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in CLOCK} for line in lines]
+
+
+def assert_same_run(run: Path, whole: Path, steps: int) -> dict[str, Any]:
+    """Both runs have the same bytes, numbers, snapshots and state after ``steps``; -> the model's state."""
+    for name in ("export/encoder.safetensors", "export/config.json", "recipe.json"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    assert numbers(run) == numbers(whole)
+    snapshots = sorted(file.name for file in (whole / "snapshots").glob("*"))
+    assert snapshots == sorted(file.name for file in (run / "snapshots").glob("*"))
+    for name in snapshots:
+        assert (run / "snapshots" / name).read_bytes() == (whole / "snapshots" / name).read_bytes(), name
+    one, two = Run.open(run).load_state(), Run.open(whole).load_state()
+    assert one is not None
+    assert two is not None
+    assert one["step"] == two["step"] == steps
+    model: dict[str, Any] = one["model"]
+    assert model.keys() == two["model"].keys()
+    assert all(torch.equal(value, two["model"][key]) for key, value in model.items())
+    return model
