@@ -8,7 +8,8 @@ problem is convex and has one optimum, so how it is found is ours to choose.
 Paper: w swept upwards by L-BFGS, warm-started. Authors' code: the same in float32, which stalls before the optimum at
 small w. Here: float64, from the largest w down, each solved until a step gains less than 3e-7 of the objective. On real
 features that ends within 5e-5 nats per sample of the optimum; validation accuracy moves by at most two images in five
-hundred at any w. Three steps make it quick, and none changes the optimum:
+hundred at any w. (Not at w < 1e-5 where classes can almost be told apart without a rest, far below any w that was ever
+chosen: 4,000 images of 100 classes ended 1e-2 above the best that was seen.) Three steps make it quick, and none changes the optimum:
 
 * the constant 1 joins x as one more feature, and x turns to the principal axes of the training set: ||.||^2 does not
   see a rotation. Axes without data leave;
@@ -32,6 +33,7 @@ from augaware.tasks.features import Labelled
 STRENGTHS: tuple[float, ...] = tuple(float(w) for w in np.logspace(-6, 5, 45))
 _RELATIVE_GAIN = 3e-7
 _MEMORY = 10
+_LOG_NOTHING = -200.0  # what is less likely changes no sum, but with denormal numbers the same sums are slower
 
 Score = Callable[[Tensor, Tensor], float]
 
@@ -64,9 +66,11 @@ class Logistic:
     def loss(self, theta: Tensor, w: float) -> tuple[float, Tensor]:
         """The objective and its gradient at ``theta`` (r, c), weights on the principal axes."""
         logits = self.Z @ theta
-        log_sum = logits.logsumexp(1, keepdim=True)
-        value = log_sum.sum() - (self.ZY * theta).sum() + w * theta.square().sum()
-        P = logits.sub_(log_sum).exp_()
+        top = logits.amax(1, keepdim=True)
+        P = logits.sub_(top).clamp_(min=_LOG_NOTHING).exp_()
+        total = P.sum(1, keepdim=True)
+        value = (top + total.log()).sum() - (self.ZY * theta).sum() + w * theta.square().sum()
+        P /= total
         return float(value), (self.Z.T @ P).sub_(self.ZY).add_(theta, alpha=2 * w)
 
     def minimise(self, theta: Tensor, w: float) -> Tensor:
