@@ -25,7 +25,7 @@ from augaware.health import Panel
 from augaware.log import Log
 from augaware.pretrain import Trainer, resume, start
 from augaware.recipe import Recipe
-from small_runs import Killed, assert_same_run, fails_at, numbers
+from small_runs import Killed, assert_same_run, fails_at, numbers, start_and_kill
 
 NEVER = 1e6  # seconds: checkpoints at the ends of epochs only
 
@@ -200,6 +200,29 @@ def test_an_existing_folder_is_never_touched(small: Recipe, whole: Path, tmp_pat
             start(small, tmp_path / name)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["empty", "file", "link"]
     assert (tmp_path / "file").read_text() == "mine"
+
+
+HOLD = """
+import sys, time
+from augaware.checkpoint import Run
+with Run.open(sys.argv[1]).alone():
+    print(flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_run_that_another_process_trains_is_left_alone_until_that_one_ends(recipe: Recipe, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    start_and_kill(recipe, run, 3)
+    before = hashes(run)
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(run)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(RequestError, match="is in training in another process; wait for it, or stop it"):
+            resume(run)
+        assert hashes(run) == before
+        other.kill()
+    assert resume(run).exported.exists()
 
 
 @pytest.mark.parametrize("change", ["one image more", "one image less", "other bytes"])

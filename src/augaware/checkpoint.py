@@ -11,12 +11,14 @@ Every random draw is a function of (seed, epoch, index, view), so a checkpoint n
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -87,6 +89,20 @@ class Run:
     def last(self) -> Path:
         """The newest checkpoint's file."""
         return self.path / "checkpoints" / "last.pt"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder for this process. Raises :class:`RequestError` where another one trains in it.
+
+        The system lets go of it when the process ends, however it ends.
+        """
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            if not held(folder):
+                raise RequestError(f"{str(self.path)!r} is in training in another process; wait for it, or stop it")
+            yield
+        finally:
+            os.close(folder)
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replace the checkpoint in one step: a kill leaves the old one or the new one, never half of one."""
@@ -169,6 +185,17 @@ def seeded_encoder(spec: str, seed: int) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_encoder(spec)
+
+
+def held(folder: int) -> bool:
+    """Whether this process got hold of an open folder; where the file system has no locks, it is taken on trust."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def write_file(file: Path, content: bytes) -> None:

@@ -40,7 +40,8 @@ def start(recipe: Recipe, out: Path | str) -> Run:
     with Display("reading images", total=1) as display:
         trainer = Trainer(recipe, display)
     run = Run.create(out, recipe, environment())
-    trainer.train(run)
+    with run.alone():
+        trainer.train(run)
     return run
 
 
@@ -49,9 +50,10 @@ def resume(path: Path | str) -> Run:
     run = Run.open(path)
     if run.exported.exists():
         return run
-    with Display("reading images", total=1) as display:
-        trainer = Trainer(run.recipe, display)
-    trainer.train(run)
+    with run.alone():
+        with Display("reading images", total=1) as display:
+            trainer = Trainer(run.recipe, display)
+        trainer.train(run)
     return run
 
 
