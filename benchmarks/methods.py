@@ -12,6 +12,7 @@ cores. What is there already is not run again, so the script may be stopped and 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -27,6 +28,7 @@ from common import (
     header,
     interval,
     peak_memory,
+    result,
     row,
     score,
     side_by_side,
@@ -76,6 +78,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "undo": ("undo(hidden=256)",),
 }
 SETS = ("flowers102", "cifar100", "caltech101", "cars50", "dtd10")
+CODE_EPOCHS = 20
 LANDMARKS = "regression('face_keypoints68')"
 TASKS = [f"linear_probe('{name}')" for name in SETS] + [LANDMARKS]
 BASELINES = {"pixels": "random/pixels", "random": f"random/{ENCODER}"}
@@ -91,7 +94,23 @@ def run(name: str, seed: int, data: Path, out: Path) -> None:
     folder = place(name, seed, out)
     if name not in BASELINES:
         trained(folder, data / "tinyimagenet100" / "train.tar.gz", seed, fields(name))
+    if name == "ai":
+        probed_at_learnt_codes(folder, data)
     evaluated(BASELINES.get(name, str(folder)), folder, TASKS, data, SIZE)
+
+
+def probed_at_learnt_codes(folder: Path, data: Path) -> None:
+    """AI's linear probes: for each data set at the code that its train split chose; landmarks at .5."""
+    from augaware.evaluate import evaluate, load_encoder
+
+    for name in SETS:
+        code, probe = f"learned_code('{name}', epochs={CODE_EPOCHS})", f"linear_probe('{name}')"
+        if not result(folder, probe).exists():
+            frozen = load_encoder(str(folder), size=SIZE)
+            evaluate(frozen, [code], data, folder / "eval")
+            learnt = json.loads(result(folder, code).read_text())["metrics"]["code"]
+            frozen.f = frozen.f.at(learnt)
+            evaluate(frozen, [probe], data, folder / "eval")
 
 
 def place(name: str, seed: int, out: Path) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from augaware.augment.pipeline import Pipeline
 from augaware.augment.plan import Camera
 from augaware.awareness.base import Awareness, Embedding, Setting
 from augaware.awareness.care import gram_change
+from augaware.awareness.undo import decorrelated
 from augaware.data.shapes import Shapes
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder
@@ -759,3 +761,25 @@ def test_all_that_can_stand_together_trains_together(host: str, reverse: bool) -
     torch.optim.SGD([p for p in whole.parameters() if p.requires_grad], 0.05).step()
     for name, p in whole.named_parameters():
         assert name not in start or (p.isfinite().all() and not torch.equal(p, start[name])), name
+
+
+# --- undo
+
+
+def test_the_thumbnails_of_undo_are_decorrelated_as_by_numpy() -> None:
+    torch.manual_seed(0)
+    s = torch.rand(64, 1, 16) * torch.tensor([1.0, 0.9, 0.8])[:, None] + 0.1 * torch.rand(64, 3, 16)
+    white = decorrelated(s.flatten(1)).reshape(64, 3, 16)
+    colours = s.transpose(1, 2).reshape(-1, 3).double().numpy()
+    covariance = np.cov(colours.T, bias=True)
+    metric = np.linalg.inv(covariance + (0.01 * np.trace(covariance) / 3 + 1e-6) * np.eye(3))
+    moved = colours - colours.mean(axis=0)
+    lengths = np.einsum("pa,ab,pb->p", moved, metric, moved)
+    found = white.double().square().sum(dim=1).flatten().numpy()
+    np.testing.assert_allclose(found, lengths, rtol=1e-4, atol=1e-5)
+
+
+def test_gray_thumbnails_stay_finite() -> None:
+    gray = torch.rand(8, 16).repeat(1, 3)
+    assert decorrelated(gray).isfinite().all()
+    assert not decorrelated(torch.ones(8, 48)).any()

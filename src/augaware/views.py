@@ -5,8 +5,7 @@ differently, and both ways are here and nowhere else:
 
 * CASSLE conditions each view on its own omega: x_c is mirrored where **this** view is flipped (:func:`condition`).
 * AugSelf predicts the difference of the ordered pair 1 -> 2 as seen in the **first** view: both centres are mirrored
-where
-  view 1 is flipped (:func:`difference`). So x_diff(2->1) = -x_diff(1->2) only where both views agree on the flip.
+  where view 1 is flipped (:func:`difference`). So x_diff(2->1) = -x_diff(1->2) only where both views agree on the flip.
 """
 
 from __future__ import annotations
