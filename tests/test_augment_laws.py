@@ -307,7 +307,8 @@ def test_bytes_and_floats_of_the_same_image_give_the_same_view() -> None:
     x, sizes, index = pixels(4)
     counters = {"seed": 0, "epoch": 0, "number": 0}
     of_bytes = pipeline().view(x, sizes, index, **counters)
-    assert torch.equal(pipeline().view(x.float() / 255, sizes, index, **counters).image, of_bytes.image)
+    of_floats = pipeline().view(x.float() / 255, sizes, index, **counters)
+    torch.testing.assert_close(of_floats.image, of_bytes.image, rtol=0, atol=1e-5)
 
 
 def test_a_pipeline_without_crop_shows_the_whole_image() -> None:

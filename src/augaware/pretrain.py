@@ -16,6 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from augaware.augment.engine.fused import missing
 from augaware.augment.plan import Camera
 from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
@@ -65,10 +66,15 @@ class Trainer:
         check_device(recipe.device)
         self.fabric = Fabric(accelerator=recipe.device, devices=1, precision=_precision(recipe))
         self.camera = Camera(recipe)
+        compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None
         self._built(classes=1)  # a wrong spec is found before the images are read
         memory = int(recipe.memory_gib * 2**30)
         self.source = open_source(recipe.data, recipe.decoded_side, memory, progress=display.reading)
         objective = self._built(len(self.source.classes) if self.source.labels is not None else None)
+        if compiled is not None:
+            if not compiled.done():
+                display.line("compiling the fused augmentations, once on this machine: some 15 seconds")
+            compiled.result()
         self._told = 0  # how many of the source's skipped images the log names
         self.steps_per_epoch = len(self.source) // recipe.batch_size
         if self.steps_per_epoch == 0:
@@ -170,9 +176,17 @@ class Trainer:
             f"{'resuming at step ' + str(step) if step else 'pretraining'}: {recipe.encoder} with {recipe.host}, "
             f"aware {', '.join(recipe.aware) or 'vanilla'}; "
             f"{len(self.source)} images of {recipe.data!r} at {recipe.size} px; {recipe.epochs} epochs of "
-            f"{self.steps_per_epoch} steps; {self.fabric.device}, {_precision(recipe)}"
+            f"{self.steps_per_epoch} steps; {self.fabric.device}, {_precision(recipe)}, views {self._engine()}"
         )
         self._tell_skipped(display)
+
+    def _engine(self) -> str:
+        """Which engine makes the views, and why."""
+        if self.fabric.device.type != "cpu":
+            return f"by plain torch on {self.fabric.device}"
+        if self.recipe.engine == "plain" or missing() is None:
+            return f"by the {'plain' if self.recipe.engine == 'plain' else 'fused'} engine"
+        return f"by the plain engine: {missing()}"
 
     def _tell_skipped(self, display: Display) -> None:
         """Name the images found unreadable since the last call, twenty at most, and say how many there are."""

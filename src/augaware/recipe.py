@@ -57,6 +57,7 @@ class Recipe:
     clip_norm: float = 0.0  # largest norm of the gradient; 0 is no clipping
     device: str = "auto"
     precision: str = "auto"  # bf16 where the hardware computes it, else fp32
+    engine: str = "auto"  # how views are made: fused where that works (CPU), else plain
     log_steps: int = 10
     checkpoint_seconds: float = 30.0  # also at the end of each epoch; 0 is after every step
     snapshots: int = 0  # encoders kept along the way, evenly spaced, for curves over training

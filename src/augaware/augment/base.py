@@ -23,12 +23,16 @@ class Augmentation(ABC):
 
     Built as ``NAME(size, ...)`` with ``size`` the side of the views in pixels. ``space`` is where omega^aug lives,
     ``identity`` the omega of "not applied" (there is no second mechanism), one number per column of omega. ``measures``
-    names what :meth:`measure` reads off the pixels, with its spaces.
+    names what :meth:`measure` reads off the pixels, with its spaces. ``fused`` names the operation of the fused kernel
+    (:mod:`augaware.augment.engine.kernel`) that does what ``apply`` does, with the numbers of :meth:`arguments`; an
+    augmentation without one acts in its plain form. ``channels`` is how many it needs; None is any number.
     """
 
     space: Space
     identity: tuple[float, ...]
     measures: ClassVar[Mapping[str, Space]] = {}
+    fused: str | None = None
+    channels: ClassVar[int | None] = None
 
     @property
     def name(self) -> str:
@@ -41,7 +45,11 @@ class Augmentation(ABC):
 
     @abstractmethod
     def apply(self, x: Tensor, omega: Tensor) -> Tensor:
-        """Apply to x, (B, 3, H, W) float in [0, 1]. With a stored omega this replays the view bit for bit."""
+        """Apply to x, (B, C, H, W) float in [0, 1]. With a stored omega this replays the view bit for bit."""
+
+    def arguments(self, omega: Tensor) -> Tensor:
+        """What the kernel's operation reads, (B, numbers), of omega (B, columns)."""
+        return omega
 
     def measure(self, before: Tensor, after: Tensor) -> dict[str, Tensor]:
         """Parameters that only the pixels tell, (B, columns) each; empty for most."""

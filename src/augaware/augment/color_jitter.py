@@ -36,6 +36,7 @@ class ColorJitter(Augmentation):
 
     space = Interval(4)
     identity = (0.0, 0.0, 0.0, 0.0, 0.0)
+    channels = 3
     measures = {"color_diff": Interval(3, measured=True)}  # noqa: RUF012
 
     def __init__(
@@ -77,6 +78,16 @@ class ColorJitter(Augmentation):
         """Brightness, contrast and saturation factors and the hue shift in turns, (B, 4), of omega (B, 4 or 5)."""
         neutral = omega.new_tensor([1.0, 1.0, 1.0, 0.0])
         return neutral + omega[:, :4] * self.width.to(omega.device)
+
+    @property
+    def fused(self) -> str:  # type: ignore[override]
+        """The kernel knows both forms."""
+        return "jitter" if self.form == "hsv" else "blend_jitter"
+
+    def arguments(self, omega: Tensor) -> Tensor:
+        """The four factors, the four operations in order, and whether anything is done, (B, 9)."""
+        order = omega.new_tensor(ORDERS)[omega[:, 4].long()]
+        return torch.cat((self.factors(omega), order, (omega != 0).any(dim=1, keepdim=True).to(omega)), dim=1)
 
     @where_applied
     def apply(self, x: Tensor, omega: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ class Flip(Augmentation):
 
     space = Binary(geometric=True)
     identity = (0.0,)
+    fused = "flip"
 
     def __init__(self, size: int, p: float = 0.5) -> None:
         check_probability("flip", p)

@@ -20,6 +20,7 @@ class GaussianBlur(Augmentation):
     """
 
     identity = (0.0,)
+    fused = "blur"
 
     def __init__(
         self, size: int, p: float = 0.5, sigma: tuple[float, float] = (0.1, 2.0), kernel: int | None = None

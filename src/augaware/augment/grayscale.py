@@ -18,6 +18,8 @@ class Grayscale(Augmentation):
 
     space = Binary()
     identity = (0.0,)
+    fused = "grayscale"
+    channels = 3
 
     def __init__(self, size: int, p: float = 0.2) -> None:
         check_probability("grayscale", p)

@@ -10,6 +10,7 @@ from torch import Tensor
 from augaware import lookup
 from augaware.augment.base import Augmentation
 from augaware.augment.crop import Crop
+from augaware.augment.engine.fused import UNITS, Fused, use_fused
 from augaware.errors import RequestError
 from augaware.random import Draws
 from augaware.spaces import Space
@@ -22,11 +23,17 @@ class Pipeline:
     """v = t_omega(x): augmentations in order, then normalisation.
 
     A crop comes first, or every view is the whole image resized. ``mean`` and ``std`` are per channel, of [0, 1]
-    pixels; they are the last step, so that colour operations act on [0, 1].
+    pixels; they are the last step, so that colour operations act on [0, 1]. ``engine`` says how it is done
+    (:mod:`augaware.augment.engine.fused`).
     """
 
     def __init__(
-        self, augmentations: Sequence[Augmentation], size: int, mean: Sequence[float], std: Sequence[float]
+        self,
+        augmentations: Sequence[Augmentation],
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        engine: str = "auto",
     ) -> None:
         given = [a.name for a in augmentations]
         for name in given:
@@ -36,13 +43,17 @@ class Pipeline:
             raise RequestError(f"augment: 'crop' must come first, found {given}")
         self.augmentations = tuple(augmentations)
         self.size = size
-        self.mean = torch.tensor(tuple(mean)).reshape(1, 3, 1, 1)
-        self.std = torch.tensor(tuple(std)).reshape(1, 3, 1, 1)
+        self.mean = torch.tensor(tuple(mean)).reshape(1, -1, 1, 1)
+        self.std = torch.tensor(tuple(std)).reshape(1, -1, 1, 1)
+        changing = [a for a in augmentations if a.name != "crop"]
+        self.fused = Fused(changing, size, mean, std) if use_fused(engine) else None
 
     @classmethod
-    def from_specs(cls, specs: Sequence[str], size: int, mean: Sequence[float], std: Sequence[float]) -> Pipeline:
+    def from_specs(
+        cls, specs: Sequence[str], size: int, mean: Sequence[float], std: Sequence[float], engine: str = "auto"
+    ) -> Pipeline:
         """The pipeline of augmentation specs such as ``"crop(scale=(0.2, 1.0))"``."""
-        return cls([lookup.build("augment", spec, size) for spec in specs], size, mean, std)
+        return cls([lookup.build("augment", spec, size) for spec in specs], size, mean, std, engine)
 
     @property
     def spaces(self) -> Mapping[str, Space]:
@@ -57,11 +68,19 @@ class Pipeline:
         return {a.name: a.sample(draws.stream(a.name), sizes) for a in self.augmentations}
 
     def apply(self, pixels: Tensor, sizes: Tensor, omega: Mapping[str, Tensor]) -> View:
-        """The view that ``omega`` makes of uint8 or [0, 1] float ``pixels`` (B, 3, H, W), padded beyond ``sizes``.
+        """The view that ``omega`` makes of ``pixels`` (B, C, H, W), uint8, uint16 or [0, 1], padded beyond ``sizes``.
 
         The view's omega is the one given and what the augmentations measured. A stored omega gives the same pixels
         again.
         """
+        self._check_channels(pixels.shape[1])
+        if self.fused is not None and pixels.device.type == "cpu":
+            image, measured = self.fused(pixels, sizes, omega)
+            return View(image, {**omega, **measured})
+        return self.plain(pixels, sizes, omega)
+
+    def plain(self, pixels: Tensor, sizes: Tensor, omega: Mapping[str, Tensor]) -> View:
+        """The same view by the plain form of each augmentation, on any device."""
         recorded = dict(omega)
         x = self._resampled(pixels, sizes, omega.get("crop"))
         for a in self.augmentations:
@@ -72,10 +91,22 @@ class Pipeline:
                     recorded |= a.measure(before, x)
         return View(self.normalised(x), recorded)
 
+    def _check_channels(self, channels: int) -> None:
+        for a in self.augmentations:
+            if a.channels not in (None, channels):
+                raise RequestError(
+                    f"augment: {a.name!r} needs images of {a.channels} channels, these have {channels}; leave it out"
+                )
+        if self.mean.shape[1] != channels or self.std.shape[1] != channels:
+            raise RequestError(
+                f"mean has {self.mean.shape[1]} numbers and std {self.std.shape[1]}, the images have {channels} "
+                f"channels; give one for each"
+            )
+
     def _resampled(self, pixels: Tensor, sizes: Tensor, omega: Tensor | None) -> Tensor:
         """Cut and resized to (B, 3, size, size), float in [0, 1]."""
         if not len(pixels):
-            return torch.zeros((0, 3, self.size, self.size), device=pixels.device)
+            return torch.zeros((0, pixels.shape[1], self.size, self.size), device=pixels.device)
         crop = Crop(self.size)
         if omega is None:
             omega = torch.tensor([crop.identity], device=pixels.device).expand(len(pixels), -1)
@@ -83,7 +114,7 @@ class Pipeline:
         for p, s, w in zip(*(torch.split(t, CHUNK) for t in (pixels, sizes, omega)), strict=True):
             height, width = (int(n) for n in s.amax(dim=0))
             p = p[:, :, :height, :width]
-            parts.append(crop.apply(p.float().div_(255) if p.dtype == torch.uint8 else p, w, s))
+            parts.append(crop.apply(p.float().mul_(UNITS.get(p.dtype, 1.0)), w, s))
         return torch.cat(parts)
 
     def view(self, pixels: Tensor, sizes: Tensor, index: Tensor, seed: int, epoch: int, number: int) -> View:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from augaware import lookup
+from augaware.augment.engine.fused import warm
 from augaware.augment.pipeline import Pipeline
 from augaware.errors import RequestError
 from augaware.random import Draws
@@ -40,6 +42,8 @@ class Planned(Protocol):
     def mean(self) -> Sequence[float]: ...  # noqa: D102
     @property
     def std(self) -> Sequence[float]: ...  # noqa: D102
+    @property
+    def engine(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,8 @@ class Camera:
     """
 
     def __init__(self, recipe: Planned) -> None:
-        self.mean, self.std, self.laws = recipe.mean, recipe.std, _laws(recipe)
-        self.pipelines = [Pipeline.from_specs(specs, size, self.mean, self.std) for specs, size in self.laws]
+        self.mean, self.std, self.engine, self.laws = recipe.mean, recipe.std, recipe.engine, _laws(recipe)
+        self.pipelines = [self._pipeline(specs, size) for specs, size in self.laws]
         self._made: dict[tuple[int, int | None, tuple[str, ...]], Pipeline] = {}
 
     def pipeline(self, view: ViewPlan) -> Pipeline:
@@ -86,8 +90,11 @@ class Camera:
         if key not in self._made:
             specs, size = self.laws[view.law]
             specs = _changed(specs, view.change, "an awareness", add=True)
-            self._made[key] = Pipeline.from_specs(specs, view.size or size, self.mean, self.std)
+            self._made[key] = self._pipeline(specs, view.size or size)
         return self._made[key]
+
+    def _pipeline(self, specs: Sequence[str], size: int) -> Pipeline:
+        return Pipeline.from_specs(specs, size, self.mean, self.std, self.engine)
 
     def check(self, plan: Plan, batch_size: int) -> None:
         """Raise :class:`RequestError` for a plan that cannot be: what is named but not there, ties that do not fit."""
@@ -113,6 +120,10 @@ class Camera:
                 f"batch_size={batch_size} is no multiple of the {together} images that share parameters; "
                 f"use --batch-size {max(1, round(batch_size / together)) * together}"
             )
+
+    def warm(self) -> Future[None] | None:
+        """Begin to compile what makes the views, beside other work; None where there is nothing to compile."""
+        return warm() if any(pipeline.fused for pipeline in self.pipelines) else None
 
     def take(self, plan: Plan, pixels: Tensor, sizes: Tensor, index: Tensor, seed: int, epoch: int) -> list[View]:
         """The views of a batch, in the plan's order; arguments as in :meth:`Pipeline.view`."""

@@ -20,6 +20,7 @@ class Rotate90(Augmentation):
 
     space = Cyclic(4, geometric=True)
     identity = (0.0,)
+    fused = "rotate90"
 
     def __init__(self, size: int, p: float = 0.5, turns: Sequence[int] = (0, 1, 2, 3)) -> None:
         check_probability("rotate90", p)

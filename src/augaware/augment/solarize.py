@@ -21,6 +21,7 @@ class Solarize(Augmentation):
 
     space = Interval(1)
     identity = (1.0,)
+    fused = "solarize"
 
     def __init__(self, size: int, p: float = 0.5, threshold: tuple[float, float] = (0.0, 1.0)) -> None:
         check_probability("solarize", p)

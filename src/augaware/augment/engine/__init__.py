@@ -1,0 +1,1 @@
+"""Engines: how a pipeline's augmentations are carried out. The plain form of each defines what it does."""

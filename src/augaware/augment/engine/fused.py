@@ -1,0 +1,139 @@
+"""The fused engine: each image goes through a run of augmentations at once, on the CPU.
+
+Equal to the plain form of each augmentation to 1e-4 of [0, 1] (rounding of float32; see tests/test_engine.py). What the
+kernel does not know, an augmentation of a user's own, acts at its place in its plain form, between two passes.
+
+A pipeline's ``engine`` is ``"fused"``, ``"plain"`` (any device) or ``"auto"``: fused where numba works.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from augaware.augment.base import Augmentation
+from augaware.augment.crop import omega_to_box
+from augaware.errors import RequestError, did_you_mean
+
+UNITS = {torch.uint8: 1 / 255, torch.uint16: 1 / 65535}  # what takes a pixel to [0, 1]; floats are there
+Omega = Mapping[str, Tensor]
+ENGINES = ("auto", "fused", "plain")
+
+
+class Fused:
+    """t_omega of a pipeline: resampling, then ``augmentations`` in order, then normalisation."""
+
+    def __init__(
+        self, augmentations: Sequence[Augmentation], size: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        self.size = size
+        self.scale = 1 / np.asarray(std, np.float32)
+        self.shift = -np.asarray(mean, np.float32) * self.scale
+        self.stages: list[Augmentation | list[Augmentation]] = [[]]
+        for a in augmentations:
+            last = self.stages[-1]
+            if operation(a) is None:
+                self.stages.append(a)
+            elif isinstance(last, list):
+                last.append(a)
+            else:
+                self.stages.append([a])
+        if not isinstance(self.stages[-1], list):
+            self.stages.append([])  # normalisation
+
+    def __call__(self, pixels: Tensor, sizes: Tensor, omega: Omega) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pixels (B, C, H, W) of ``sizes`` (B, 2) -> normalised (B, C, size, size), and what was measured."""
+        whole = torch.cat((torch.zeros_like(sizes), sizes), dim=1)
+        boxes = omega_to_box(omega["crop"], sizes) if "crop" in omega else whole
+        x, measured = pixels, dict[str, Tensor]()
+        for number, stage in enumerate(self.stages):
+            if isinstance(stage, Augmentation):
+                before = x
+                x = stage.apply(x, omega[stage.name])
+                if stage.measures:
+                    measured |= stage.measure(before, x)
+            else:
+                x, found = self._pass(x, boxes, stage, omega, last=number == len(self.stages) - 1)
+                measured |= found
+            boxes = torch.tensor([[0, 0, self.size, self.size]]).expand(len(x), 4)
+        return x, measured
+
+    def _pass(
+        self, x: Tensor, boxes: Tensor, run: Sequence[Augmentation], omega: Omega, last: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        from augaware.augment.engine import kernel
+
+        (b, channels), unit = x.shape[:2], np.float32(UNITS.get(x.dtype, 1.0))
+        x = x if x.dtype == torch.uint8 else x.float()  # each type of pixels is a kernel to compile
+        arguments = [a.arguments(omega[a.name]).float() for a in run]
+        numbers = torch.cat([*arguments, torch.zeros(b, 1)], dim=1).numpy()
+        places = np.cumsum([0, *(w.shape[1] for w in arguments)])[: len(run)]
+        codes = np.array([kernel.OPERATIONS[operation(a) or ""] for a in run], np.int64)
+        kernels = np.array([getattr(a, "kernel", 0) for a in run], np.int64)
+        scale, shift = (self.scale, self.shift) if last else (np.ones_like(self.scale), np.zeros_like(self.shift))
+        image = torch.empty((b, channels, self.size, self.size), memory_format=torch.channels_last)
+        out, moved = image.permute(0, 2, 3, 1).numpy(), np.zeros((b, 3), np.float32)
+        pixels, box = x.contiguous().numpy(), boxes.to(torch.int32).numpy()
+
+        def make(rows: slice) -> None:
+            own = pixels[rows], box[rows], numbers[rows], out[rows], moved[rows]
+            kernel.fused(*own, unit, self.size, codes, places, kernels, scale, shift)
+
+        threads = max(1, min(torch.get_num_threads(), b))
+        edges = [round(b * k / threads) for k in range(threads + 1)]
+        parts = [slice(*pair) for pair in pairwise(edges)]
+        if threads == 1:
+            make(parts[0])
+        else:
+            list(pool(os.getpid()).map(make, parts))
+        return image, {name: torch.from_numpy(moved) for a in run for name in a.measures}
+
+
+def use_fused(engine: str) -> bool:
+    """Whether ``engine`` means the fused one on this machine. Raises :class:`RequestError` where it cannot be had."""
+    if engine not in ENGINES:
+        raise RequestError(
+            f"engine={engine!r} is unknown; accepted: {', '.join(ENGINES)}{did_you_mean(str(engine), ENGINES)}"
+        )
+    if engine == "fused" and (reason := missing()):
+        raise RequestError(f"engine='fused' cannot be used: {reason}; repair numba, or use engine='plain'")
+    return engine != "plain" and missing() is None
+
+
+@functools.cache
+def missing() -> str | None:
+    """Why the fused engine cannot be used on this machine, or None."""
+    try:
+        import augaware.augment.engine.kernel  # noqa: F401
+    except Exception as error:  # whatever a broken numba says
+        return f"numba does not work here ({(str(error) or type(error).__name__).splitlines()[0]})"
+    return None
+
+
+def operation(a: Augmentation) -> str | None:
+    """The kernel's operation that does what ``a`` does; None where a class has an ``apply`` of its own."""
+    owner = next(c for c in type(a).__mro__ if "apply" in vars(c))
+    return a.fused if "fused" in vars(owner) else None
+
+
+@functools.cache
+def pool(process: int) -> ThreadPoolExecutor:
+    """The threads of this process; the kernel holds no lock."""
+    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="augaware-views")
+
+
+def warm() -> Future[None]:
+    """Compile the kernel, or read it from disk, in a thread of its own; done when it can be used."""
+
+    def one_image() -> None:
+        pixels, sizes = torch.zeros((1, 3, 2, 2), dtype=torch.uint8), torch.tensor([[2, 2]])
+        Fused([], 2, (0.0,) * 3, (1.0,) * 3)(pixels, sizes, {})
+
+    return ThreadPoolExecutor(1).submit(one_image)
