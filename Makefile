@@ -1,8 +1,11 @@
+# `make test COVER="--cov --cov-report=term"` measures coverage, as CI does.
 # `make demo` and `make test` do all their set-up; a second run reuses .venv.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+
+COVER  ?=
 
 .PHONY: demo test test-slow lint types format check clean
 
@@ -17,7 +20,7 @@ demo: $(STAMP)
 	$(BIN)/augaware demo
 
 test: $(STAMP) lint types
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu" --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu" $(COVER)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow" -s

@@ -107,7 +107,9 @@ def write() -> None:
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
-@pytest.mark.parametrize("aware", AWARE)
+@pytest.mark.parametrize(
+    "aware", ["vanilla", "both", *(pytest.param(one, marks=pytest.mark.slow) for one in ("augself", "cassle"))]
+)
 @pytest.mark.parametrize("host", HOSTS)
 def test_golden_loss_curve(host: str, aware: str) -> None:
     golden = json.loads(FILE.read_text())
