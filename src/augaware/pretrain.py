@@ -66,8 +66,8 @@ class Trainer:
         check_device(recipe.device)
         self.fabric = Fabric(accelerator=recipe.device, devices=1, precision=_precision(recipe))
         self.camera = Camera(recipe)
-        compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None
         self._built(classes=1)  # a wrong spec is found before the images are read
+        compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None
         memory = int(recipe.memory_gib * 2**30)
         self.source = open_source(recipe.data, recipe.decoded_side, memory, progress=display.reading)
         objective = self._built(len(self.source.classes) if self.source.labels is not None else None)

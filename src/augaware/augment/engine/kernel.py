@@ -66,7 +66,7 @@ def fused(pixels, boxes, numbers, out, diff, unit, n, codes, places, kernels, sc
             code, a = codes[k], numbers[b, places[k] :]
             if code == FLIP:
                 if a[0] > f32(0.5):
-                    flip(x, n, work)
+                    flip(x, n)
             elif code in (JITTER, BLEND_JITTER):
                 if a[8] > f32(0.5):
                     jitter(x, a, code == BLEND_JITTER, diff[b])
@@ -148,7 +148,7 @@ def resample(image, box, unit, n, mirrored, x, columns, rows, down, across):
 
 
 @njit(**_fast)
-def flip(x, n, work):
+def flip(x, n):
     """Columns in reverse."""
     for c in range(len(x)):
         for j in range(n // 2):
