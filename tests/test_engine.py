@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ import augaware.augment.engine
 from augaware.augment.base import Augmentation
 from augaware.augment.color_jitter import ORDERS, ColorJitter
 from augaware.augment.crop import omega_to_box
-from augaware.augment.engine import fused
+from augaware.augment.engine import fused, kernel
 from augaware.augment.flip import Flip
 from augaware.augment.pipeline import Pipeline
 from augaware.data.base import ImageBatch
@@ -224,12 +225,17 @@ def test_an_apply_of_its_own_is_not_taken_for_its_parents() -> None:
 # --- where it cannot be used
 
 
+def clear() -> None:
+    fused.missing.cache_clear()
+    fused.failure.cache_clear()
+
+
 def test_without_numba_views_are_plain_and_the_log_says_why(
     small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "augaware.augment.engine.kernel", None)
     monkeypatch.delattr(augaware.augment.engine, "kernel", raising=False)
-    fused.missing.cache_clear()
+    clear()
     try:
         assert pipeline("flip()", engine="auto").fused is None
         with pytest.raises(RequestError, match="engine='fused' cannot be used: numba does not work here"):
@@ -237,7 +243,30 @@ def test_without_numba_views_are_plain_and_the_log_says_why(
         run = start(small, tmp_path / "run")
         assert "views by the plain engine: numba does not work here" in (run.path / "log.txt").read_text()
     finally:
-        fused.missing.cache_clear()
+        clear()
+
+
+def test_a_kernel_that_does_not_compile_is_done_without(
+    small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("no such instruction\nand more lines")
+
+    monkeypatch.setattr(kernel, "fused", broken)
+    clear()
+    try:
+        reason = r"numba does not work here \(no such instruction\)"
+        run = start(small, tmp_path / "run")
+        assert re.search(f"views by the plain engine: {reason}$", (run.path / "log.txt").read_text(), re.MULTILINE)
+        with pytest.raises(RequestError, match=f"^engine='fused' cannot be used: {reason}; repair numba, or use"):
+            start(small.changed({"engine": "fused"}), tmp_path / "other")
+        assert not (tmp_path / "other").exists()
+        of, pixels = pipeline("flip()", engine="auto"), noise(2, 3, 16, 16)
+        sizes = torch.full((2, 2), 16)
+        omega = of.sample(Draws.of(0, 0, torch.arange(2), 0), sizes)
+        assert torch.equal(of.apply(pixels, sizes, omega).image, of.plain(pixels, sizes, omega).image)
+    finally:
+        clear()
 
 
 def test_the_log_says_which_engine(small: Recipe, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from augaware.augment.engine.fused import missing
+from augaware.augment.engine.fused import failure, require
 from augaware.augment.plan import Camera
 from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
@@ -74,7 +74,8 @@ class Trainer:
         if compiled is not None:
             if not compiled.done():
                 display.line("compiling the fused augmentations, once on this machine: some 15 seconds")
-            compiled.result()
+            if (reason := compiled.result()) and recipe.engine == "fused":
+                require(reason)
         self._told = 0  # how many of the source's skipped images the log names
         self.steps_per_epoch = len(self.source) // recipe.batch_size
         if self.steps_per_epoch == 0:
@@ -184,9 +185,9 @@ class Trainer:
         """Which engine makes the views, and why."""
         if self.fabric.device.type != "cpu":
             return f"by plain torch on {self.fabric.device}"
-        if self.recipe.engine == "plain" or missing() is None:
+        if self.recipe.engine == "plain" or failure() is None:
             return f"by the {'plain' if self.recipe.engine == 'plain' else 'fused'} engine"
-        return f"by the plain engine: {missing()}"
+        return f"by the plain engine: {failure()}"
 
     def _tell_skipped(self, display: Display) -> None:
         """Name the images found unreadable since the last call, twenty at most, and say how many there are."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from augaware import lookup
 from augaware.augment.base import Augmentation
 from augaware.augment.crop import Crop
-from augaware.augment.engine.fused import UNITS, Fused, use_fused
+from augaware.augment.engine.fused import UNITS, Fused, failure, use_fused
 from augaware.errors import RequestError
 from augaware.random import Draws
 from augaware.spaces import Space
@@ -74,7 +74,7 @@ class Pipeline:
         again.
         """
         self._check_channels(pixels.shape[1])
-        if self.fused is not None and pixels.device.type == "cpu":
+        if self.fused is not None and pixels.device.type == "cpu" and failure() is None:
             image, measured = self.fused(pixels, sizes, omega)
             return View(image, {**omega, **measured})
         return self.plain(pixels, sizes, omega)

@@ -121,8 +121,11 @@ class Camera:
                 f"use --batch-size {max(1, round(batch_size / together)) * together}"
             )
 
-    def warm(self) -> Future[None] | None:
-        """Begin to compile what makes the views, beside other work; None where there is nothing to compile."""
+    def warm(self) -> Future[str | None] | None:
+        """Begin to compile what makes the views, beside other work: why that failed, or None.
+
+        None at once where there is nothing to compile.
+        """
         return warm() if any(pipeline.fused for pipeline in self.pipelines) else None
 
     def take(self, plan: Plan, pixels: Tensor, sizes: Tensor, index: Tensor, seed: int, epoch: int) -> list[View]:

@@ -97,24 +97,51 @@ class Fused:
 
 
 def use_fused(engine: str) -> bool:
-    """Whether ``engine`` means the fused one on this machine. Raises :class:`RequestError` where it cannot be had."""
+    """Whether ``engine`` means the fused one. Raises :class:`RequestError` where that cannot be had on this machine."""
     if engine not in ENGINES:
         raise RequestError(
             f"engine={engine!r} is unknown; accepted: {', '.join(ENGINES)}{did_you_mean(str(engine), ENGINES)}"
         )
-    if engine == "fused" and (reason := missing()):
-        raise RequestError(f"engine='fused' cannot be used: {reason}; repair numba, or use engine='plain'")
+    if engine == "fused":
+        require(missing())
     return engine != "plain" and missing() is None
+
+
+def require(reason: str | None) -> None:
+    """Raise :class:`RequestError` where there is a ``reason`` not to use the fused engine, which was asked for."""
+    if reason is not None:
+        raise RequestError(f"engine='fused' cannot be used: {reason}; repair numba, or use engine='plain'")
 
 
 @functools.cache
 def missing() -> str | None:
-    """Why the fused engine cannot be used on this machine, or None."""
+    """Why numba cannot be imported on this machine, or None."""
     try:
         import augaware.augment.engine.kernel  # noqa: F401
     except Exception as error:  # whatever a broken numba says
-        return f"numba does not work here ({(str(error) or type(error).__name__).splitlines()[0]})"
+        return _reason(error)
     return None
+
+
+@functools.cache
+def failure() -> str | None:
+    """Why the kernel cannot be used on this machine, or None: it is compiled, or read from disk, and run once."""
+    if missing() is None:
+        pixels, sizes = torch.zeros((1, 3, 2, 2), dtype=torch.uint8), torch.tensor([[2, 2]])
+        try:
+            Fused([], 2, (0.0,) * 3, (1.0,) * 3)(pixels, sizes, {})
+        except Exception as error:  # whatever a broken compiler says
+            return _reason(error)
+    return missing()
+
+
+def _reason(error: Exception) -> str:
+    return f"numba does not work here ({(str(error) or type(error).__name__).splitlines()[0]})"
+
+
+def warm() -> Future[str | None]:
+    """:func:`failure`, in a thread of its own."""
+    return ThreadPoolExecutor(1).submit(failure)
 
 
 def operation(a: Augmentation) -> str | None:
@@ -127,13 +154,3 @@ def operation(a: Augmentation) -> str | None:
 def pool(process: int) -> ThreadPoolExecutor:
     """The threads of this process; the kernel holds no lock."""
     return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="augaware-views")
-
-
-def warm() -> Future[None]:
-    """Compile the kernel, or read it from disk, in a thread of its own; done when it can be used."""
-
-    def one_image() -> None:
-        pixels, sizes = torch.zeros((1, 3, 2, 2), dtype=torch.uint8), torch.tensor([[2, 2]])
-        Fused([], 2, (0.0,) * 3, (1.0,) * 3)(pixels, sizes, {})
-
-    return ThreadPoolExecutor(1).submit(one_image)
