@@ -12,7 +12,6 @@ cores. What is there already is not run again, so the script may be stopped and 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -107,9 +106,8 @@ def probed_at_learnt_codes(folder: Path, data: Path) -> None:
         code, probe = f"learned_code('{name}', epochs={CODE_EPOCHS})", f"linear_probe('{name}')"
         if not result(folder, probe).exists():
             frozen = load_encoder(str(folder), size=SIZE)
-            evaluate(frozen, [code], data, folder / "eval")
-            learnt = json.loads(result(folder, code).read_text())["metrics"]["code"]
-            frozen.f = frozen.f.at(learnt)
+            [learnt] = evaluate(frozen, [code], data, folder / "eval")
+            frozen.f = frozen.f.at(learnt["metrics"]["code"])
             evaluate(frozen, [probe], data, folder / "eval")
 
 

@@ -210,8 +210,7 @@ def test_a_users_augmentation_acts_at_its_place_and_the_others_stay_fused(
     for a in built:
         if a.fused is not None:
             monkeypatch.setattr(type(a), "apply", never)
-            vars_of = vars(type(a))
-            assert "fused" in vars_of
+            assert "fused" in vars(type(a))
     of.view(noise(8, 3, 20, 20), torch.full((8, 2), 20), torch.arange(8), 0, 0, 0)
 
 

@@ -74,7 +74,8 @@ class Trainer:
         if compiled is not None:
             if not compiled.done():
                 display.line("compiling the fused augmentations, once on this machine: some 15 seconds")
-            if (reason := compiled.result()) and recipe.engine == "fused":
+            reason = compiled.result()
+            if recipe.engine == "fused":
                 require(reason)
         self._told = 0  # how many of the source's skipped images the log names
         self.steps_per_epoch = len(self.source) // recipe.batch_size
@@ -185,9 +186,9 @@ class Trainer:
         """Which engine makes the views, and why."""
         if self.fabric.device.type != "cpu":
             return f"by plain torch on {self.fabric.device}"
-        if self.recipe.engine == "plain" or failure() is None:
-            return f"by the {'plain' if self.recipe.engine == 'plain' else 'fused'} engine"
-        return f"by the plain engine: {failure()}"
+        if self.recipe.engine == "plain":
+            return "by the plain engine"
+        return "by the fused engine" if failure() is None else f"by the plain engine: {failure()}"
 
     def _tell_skipped(self, display: Display) -> None:
         """Name the images found unreadable since the last call, twenty at most, and say how many there are."""

@@ -114,7 +114,7 @@ class Pipeline:
         for p, s, w in zip(*(torch.split(t, CHUNK) for t in (pixels, sizes, omega)), strict=True):
             height, width = (int(n) for n in s.amax(dim=0))
             p = p[:, :, :height, :width]
-            parts.append(crop.apply(p.float().mul_(UNITS.get(p.dtype, 1.0)), w, s))
+            parts.append(crop.apply(p.float().mul_(UNITS[p.dtype]) if p.dtype in UNITS else p, w, s))
         return torch.cat(parts)
 
     def view(self, pixels: Tensor, sizes: Tensor, index: Tensor, seed: int, epoch: int, number: int) -> View:

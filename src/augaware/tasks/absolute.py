@@ -33,7 +33,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from augaware.tasks.logistic import STRENGTHS, Score, edge_warning, with_one
+from augaware.tasks.logistic import STRENGTHS, Score, edge_warning, principal_axes, swept, with_one
 
 Split = tuple[Tensor, Tensor]  # features (n, d), targets (n, t)
 
@@ -66,11 +66,7 @@ class Absolute:
     """
 
     def __init__(self, features: Tensor, targets: Tensor, tolerance: float = TOLERANCE) -> None:
-        X = with_one(features)
-        s, V = torch.linalg.eigh(X.T @ X)
-        axes = s > 1e-13 * s[-1]  # below, rounding of float32 features
-        self.s, self.V = s[axes, None], V[:, axes]
-        self.Z = X @ self.V
+        self.Z, self.s, self.V = principal_axes(features)
         self.y, self.tolerance = targets.double(), tolerance
 
     def start(self, theta: Tensor) -> State:
@@ -168,12 +164,9 @@ def select(train: Split, val: Split, test: Tensor, score: Score, strengths: tupl
 
     ``score`` is of (prediction, targets), -1 or more.
     """
-    best, w, weights = -1.0, strengths[0], torch.empty(0)
     both = torch.cat([train[0], val[0]]), torch.cat([train[1], val[1]])
     with one_thread():
-        for candidate, fitted in Absolute(*train).path(strengths):
-            reached = score(with_one(val[0]) @ fitted, val[1])
-            if reached >= best:  # strengths fall: >= keeps the smallest, the paper's first in ascending order
-                best, w, weights = reached, candidate, fitted
+        path = Absolute(*train).path(strengths)
+        best, w, weights = swept(path, lambda fitted: score(with_one(val[0]) @ fitted, val[1]))
         prediction = with_one(test) @ Absolute(*both).solve(w, weights)
     return Selected(w, best, prediction, edge_warning(w, strengths))

@@ -49,6 +49,16 @@ def predict(features: Tensor, weights: Tensor) -> Tensor:
     return (with_one(features) @ weights).argmax(1)
 
 
+def principal_axes(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Z = [X, 1] V of ``features`` X (n, d), with Z^T Z = diag(s): Z (n, r), s (r, 1) and V (d + 1, r)."""
+    X = with_one(features)
+    s, V = torch.linalg.eigh(X.T @ X)
+    # Below this an axis holds rounding of float32 features, and the penalty alone decides its weights: 0.
+    axes = s > 1e-13 * s[-1]
+    V = V[:, axes]
+    return X @ V, s[axes, None], V
+
+
 class Logistic:
     """The objective above on ``features`` (n, d) and ``labels`` (n,) int64 in 0..classes-1, and its minimum for any w.
 
@@ -56,12 +66,7 @@ class Logistic:
     """
 
     def __init__(self, features: Tensor, labels: Tensor, classes: int) -> None:
-        X = with_one(features)
-        s, V = torch.linalg.eigh(X.T @ X)
-        # Below this an axis holds rounding of float32 features, and the penalty alone decides its weights: 0.
-        axes = s > 1e-13 * s[-1]
-        self.s, self.V = s[axes, None], V[:, axes]
-        self.Z = X @ self.V
+        self.Z, self.s, self.V = principal_axes(features)
         self.ZY = self.Z.T @ F.one_hot(labels, classes).double()
 
     def loss(self, theta: Tensor, w: float) -> tuple[float, Tensor]:
@@ -145,14 +150,21 @@ def select(
     strengths: tuple[float, ...] = STRENGTHS,
 ) -> Selected:
     """Fit train for every w, take the smallest w of the best val score, refit on train + val, score test once."""
-    best, w, weights = -1.0, strengths[0], torch.empty(0)
-    for candidate, fitted in Logistic(train.features, train.labels, classes).path(strengths):
-        reached = score(predict(val.features, fitted), val.labels)
-        if reached >= best:  # strengths fall: >= keeps the smallest, the paper's first in ascending order
-            best, w, weights = reached, candidate, fitted
+    path = Logistic(train.features, train.labels, classes).path(strengths)
+    best, w, weights = swept(path, lambda fitted: score(predict(val.features, fitted), val.labels))
     both = train + val
     weights = Logistic(both.features, both.labels, classes).solve(w, weights)
     return Selected(w, best, score(predict(test.features, weights), test.labels), edge_warning(w, strengths))
+
+
+def swept(path: Iterator[tuple[float, Tensor]], score: Callable[[Tensor], float]) -> tuple[float, float, Tensor]:
+    """The best ``score``, -1 or more, along a path of falling w, and the w and weights that have it."""
+    best, w, weights = -1.0, 0.0, torch.empty(0)
+    for candidate, fitted in path:
+        reached = score(fitted)
+        if reached >= best:  # strengths fall: >= keeps the smallest, the paper's first in ascending order
+            best, w, weights = reached, candidate, fitted
+    return best, w, weights
 
 
 def edge_warning(w: float, strengths: tuple[float, ...]) -> str | None:

@@ -9,10 +9,10 @@ A pipeline's ``engine`` is ``"fused"``, ``"plain"`` (any device) or ``"auto"``: 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -27,6 +27,17 @@ Omega = Mapping[str, Tensor]
 ENGINES = ("auto", "fused", "plain")
 
 
+class Run:
+    """Augmentations that follow each other in one pass, and what the kernel calls them."""
+
+    def __init__(self, augmentations: Sequence[Augmentation]) -> None:
+        from augaware.augment.engine.kernel import OPERATIONS
+
+        self.augmentations = augmentations
+        self.codes = np.array([OPERATIONS[operation(a) or ""] for a in augmentations], np.int64)
+        self.kernels = np.array([getattr(a, "kernel", 0) for a in augmentations], np.int64)
+
+
 class Fused:
     """t_omega of a pipeline: resampling, then ``augmentations`` in order, then normalisation."""
 
@@ -36,17 +47,14 @@ class Fused:
         self.size = size
         self.scale = 1 / np.asarray(std, np.float32)
         self.shift = -np.asarray(mean, np.float32) * self.scale
-        self.stages: list[Augmentation | list[Augmentation]] = [[]]
-        for a in augmentations:
-            last = self.stages[-1]
-            if operation(a) is None:
-                self.stages.append(a)
-            elif isinstance(last, list):
-                last.append(a)
-            else:
-                self.stages.append([a])
-        if not isinstance(self.stages[-1], list):
-            self.stages.append([])  # normalisation
+        self.stages: list[Augmentation | Run] = []
+        for unknown, group in itertools.groupby(augmentations, key=lambda a: operation(a) is None):
+            found = list(group)
+            self.stages += found if unknown else [Run(found)]
+        if not self.stages or not isinstance(self.stages[0], Run):
+            self.stages.insert(0, Run([]))  # resampling
+        if not isinstance(self.stages[-1], Run):
+            self.stages.append(Run([]))  # normalisation
 
     def __call__(self, pixels: Tensor, sizes: Tensor, omega: Omega) -> tuple[Tensor, dict[str, Tensor]]:
         """Pixels (B, C, H, W) of ``sizes`` (B, 2) -> normalised (B, C, size, size), and what was measured."""
@@ -65,18 +73,14 @@ class Fused:
             boxes = torch.tensor([[0, 0, self.size, self.size]]).expand(len(x), 4)
         return x, measured
 
-    def _pass(
-        self, x: Tensor, boxes: Tensor, run: Sequence[Augmentation], omega: Omega, last: bool
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _pass(self, x: Tensor, boxes: Tensor, run: Run, omega: Omega, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
         from augaware.augment.engine import kernel
 
         (b, channels), unit = x.shape[:2], np.float32(UNITS.get(x.dtype, 1.0))
         x = x if x.dtype == torch.uint8 else x.float()  # each type of pixels is a kernel to compile
-        arguments = [a.arguments(omega[a.name]).float() for a in run]
+        arguments = [a.arguments(omega[a.name]).float() for a in run.augmentations]
         numbers = torch.cat([*arguments, torch.zeros(b, 1)], dim=1).numpy()
-        places = np.cumsum([0, *(w.shape[1] for w in arguments)])[: len(run)]
-        codes = np.array([kernel.OPERATIONS[operation(a) or ""] for a in run], np.int64)
-        kernels = np.array([getattr(a, "kernel", 0) for a in run], np.int64)
+        places = np.cumsum([0, *(w.shape[1] for w in arguments)])[:-1]
         scale, shift = (self.scale, self.shift) if last else (np.ones_like(self.scale), np.zeros_like(self.shift))
         image = torch.empty((b, channels, self.size, self.size), memory_format=torch.channels_last)
         out, moved = image.permute(0, 2, 3, 1).numpy(), np.zeros((b, 3), np.float32)
@@ -84,16 +88,16 @@ class Fused:
 
         def make(rows: slice) -> None:
             own = pixels[rows], box[rows], numbers[rows], out[rows], moved[rows]
-            kernel.fused(*own, unit, self.size, codes, places, kernels, scale, shift)
+            kernel.fused(*own, unit, self.size, run.codes, places, run.kernels, scale, shift)
 
         threads = max(1, min(torch.get_num_threads(), b))
         edges = [round(b * k / threads) for k in range(threads + 1)]
-        parts = [slice(*pair) for pair in pairwise(edges)]
+        parts = [slice(*pair) for pair in itertools.pairwise(edges)]
         if threads == 1:
             make(parts[0])
         else:
             list(pool(os.getpid()).map(make, parts))
-        return image, {name: torch.from_numpy(moved) for a in run for name in a.measures}
+        return image, {name: torch.from_numpy(moved) for a in run.augmentations for name in a.measures}
 
 
 def use_fused(engine: str) -> bool:
