@@ -16,7 +16,8 @@ ROOT = Path(augaware.__file__).parent
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
-LEAVES = {"checks", "errors", "spaces", "views", "losses", "random", "metrics", "lookup", "progress", "distributed"}
+LEAVES = {"checks", "errors", "spaces", "views", "ragged", "losses", "random", "metrics", "lookup", "progress"}
+LEAVES |= {"distributed"}
 ANYTHING = {""}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),

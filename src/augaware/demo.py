@@ -129,6 +129,6 @@ def instance_match(frozen: Frozen, r: Recipe) -> float:
 
     pipeline = pipelines(r)[0]
     images = _splits()["test"].batch(torch.arange(MATCHED))
-    views = [pipeline.view(images.pixels, images.sizes, images.index, r.seed, 0, number) for number in range(2)]
+    views = [pipeline.view(images.images, images.sizes, images.index, r.seed, 0, number) for number in range(2)]
     with torch.no_grad():
         return metrics.instance_match(*(frozen(view.image) for view in views))

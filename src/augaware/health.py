@@ -64,7 +64,7 @@ class Panel:
         parts = []
         for index in torch.split(self.index, BATCH):
             batch = self.source.batch(index).to(device)
-            view = self.pipeline.view(batch.pixels, batch.sizes, batch.index, self.seed, NEVER, number)
+            view = self.pipeline.view(batch.images, batch.sizes, batch.index, self.seed, NEVER, number)
             embedding = network({0: view})[0]
             parts.append((embedding.y.float().cpu(), embedding.z.float().cpu()))
         return torch.cat([y for y, _ in parts]), torch.cat([z for _, z in parts])

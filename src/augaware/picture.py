@@ -24,7 +24,7 @@ def views_png(source: Source, pipelines: Sequence[Pipeline], index: Tensor, seed
     columns = [centre_batch(source, index, pipelines[0].size)]
     captions = [[""] * len(index)]
     for number, pipeline in enumerate(pipelines):
-        view = pipeline.view(batch.pixels, batch.sizes, batch.index, seed, 0, number)
+        view = pipeline.view(batch.images, batch.sizes, batch.index, seed, 0, number)
         columns.append(pipeline.displayed(view))
         captions.append([_caption(pipeline, view.omega, row) for row in range(len(index))])
     titles = ["image", *(f"view {number + 1}" for number in range(len(pipelines)))]

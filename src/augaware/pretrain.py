@@ -151,7 +151,7 @@ class Trainer:
             labels = self.source.labels[batch.index].to(self.fabric.device)
         batch = batch.to(self.fabric.device)
         plan = self._objective.plan(len(self.camera.pipelines))
-        views = self.camera.take(plan, batch.pixels, batch.sizes, batch.index, recipe.seed, epoch)
+        views = self.camera.take(plan, batch.images, batch.sizes, batch.index, recipe.seed, epoch)
         seconds = time.perf_counter() - began
         parts: dict[str, Tensor] = self.objective(views, labels)
         self.optimizer.zero_grad(set_to_none=True)

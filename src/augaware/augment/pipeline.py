@@ -12,6 +12,7 @@ from augaware.augment.base import Augmentation
 from augaware.augment.crop import Crop
 from augaware.augment.engine.fused import UNITS, Fused, failure, use_fused
 from augaware.errors import RequestError
+from augaware.ragged import Ragged, as_ragged
 from augaware.random import Draws
 from augaware.spaces import Space
 from augaware.views import View
@@ -67,17 +68,18 @@ class Pipeline:
         """Draw omega for images of ``sizes`` (B, 2): name -> (B, columns)."""
         return {a.name: a.sample(draws.stream(a.name), sizes) for a in self.augmentations}
 
-    def apply(self, pixels: Tensor, sizes: Tensor, omega: Mapping[str, Tensor]) -> View:
-        """The view that ``omega`` makes of ``pixels`` (B, C, H, W), uint8, uint16 or [0, 1], padded beyond ``sizes``.
+    def apply(self, pixels: Tensor | Ragged, sizes: Tensor, omega: Mapping[str, Tensor]) -> View:
+        """The view that ``omega`` makes of images: uint8, uint16 or [0, 1]; (B, C, H, W), of which ``sizes`` count, or
+        as they lie in a buffer.
 
         The view's omega is the one given and what the augmentations measured. A stored omega gives the same pixels
         again.
         """
-        self._check_channels(pixels.shape[1])
-        if self.fused is not None and pixels.device.type == "cpu" and failure() is None:
-            image, measured = self.fused(pixels, sizes, omega)
+        self._check_channels(pixels.channels if isinstance(pixels, Ragged) else pixels.shape[1])
+        if self.fused is not None and sizes.device.type == "cpu" and failure() is None:
+            image, measured = self.fused(pixels if isinstance(pixels, Ragged) else as_ragged(pixels), sizes, omega)
             return View(image, {**omega, **measured})
-        return self.plain(pixels, sizes, omega)
+        return self.plain(pixels.padded() if isinstance(pixels, Ragged) else pixels, sizes, omega)
 
     def plain(self, pixels: Tensor, sizes: Tensor, omega: Mapping[str, Tensor]) -> View:
         """The same view by the plain form of each augmentation, on any device."""
@@ -117,7 +119,7 @@ class Pipeline:
             parts.append(crop.apply(p.float().mul_(UNITS[p.dtype]) if p.dtype in UNITS else p, w, s))
         return torch.cat(parts)
 
-    def view(self, pixels: Tensor, sizes: Tensor, index: Tensor, seed: int, epoch: int, number: int) -> View:
+    def view(self, pixels: Tensor | Ragged, sizes: Tensor, index: Tensor, seed: int, epoch: int, number: int) -> View:
         """View ``number`` of the samples ``index`` (B,) in ``epoch``: draw, apply, return with omega."""
         return self.apply(pixels, sizes, self.sample(Draws.of(seed, epoch, index, number), sizes))
 

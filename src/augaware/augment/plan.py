@@ -25,6 +25,7 @@ from augaware import lookup
 from augaware.augment.engine.fused import warm
 from augaware.augment.pipeline import Pipeline
 from augaware.errors import RequestError
+from augaware.ragged import Ragged
 from augaware.random import Draws
 from augaware.views import Plan, View, ViewPlan
 
@@ -128,10 +129,12 @@ class Camera:
         """
         return warm() if any(pipeline.fused for pipeline in self.pipelines) else None
 
-    def take(self, plan: Plan, pixels: Tensor, sizes: Tensor, index: Tensor, seed: int, epoch: int) -> list[View]:
+    def take(
+        self, plan: Plan, pixels: Tensor | Ragged, sizes: Tensor, index: Tensor, seed: int, epoch: int
+    ) -> list[View]:
         """The views of a batch, in the plan's order; arguments as in :meth:`Pipeline.view`."""
         views: list[View] = []
-        rows = torch.arange(len(index), device=pixels.device)
+        rows = torch.arange(len(index), device=index.device)
         for number, planned in enumerate(plan):
             pipeline = self.pipeline(planned)
             omega = pipeline.sample(Draws.of(seed, epoch, index, number), sizes)
@@ -144,9 +147,7 @@ class Camera:
                 if a.name in planned.share:
                     omega[a.name] = views[planned.share[a.name]].omega[a.name]
             view = pipeline.apply(pixels, sizes, omega)
-            told = {
-                k: torch.tensor(row, device=pixels.device).repeat(len(index), 1) for k, row in planned.given.items()
-            }
+            told = {k: torch.tensor(row, device=index.device).repeat(len(index), 1) for k, row in planned.given.items()}
             views.append(View(view.image.contiguous(memory_format=torch.channels_last), view.omega | told))
         return views
 

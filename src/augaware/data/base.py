@@ -9,24 +9,34 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from augaware.ragged import Ragged, padded
+
 
 @dataclass(frozen=True)
 class ImageBatch:
     """Images of a batch, not necessarily of one size.
 
-    ``pixels`` (B, 3, H, W) uint8, RGB, each image in the top left corner and zeros beside it; ``sizes`` (B, 2) int64,
-    the height and width of each; ``index`` (B,) int64, the place of each in its source.
+    ``images`` uint8, RGB: (B, 3, H, W), each image in the top left corner and zeros beside it, or :class:`Ragged` where
+    they lie in a buffer; ``sizes`` (B, 2) int64, the height and width of each; ``index`` (B,) int64, the place of each
+    in its source.
     """
 
-    pixels: Tensor
+    images: Tensor | Ragged
     sizes: Tensor
     index: Tensor
 
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def pixels(self) -> Tensor:
+        """(B, 3, H, W): padded."""
+        return self.images.padded() if isinstance(self.images, Ragged) else self.images
+
     def to(self, device: torch.device | str) -> ImageBatch:
-        """The same batch on ``device``."""
+        """The same batch on ``device``; elsewhere than on the CPU it is padded."""
+        if torch.device(device).type == "cpu":
+            return self
         pixels, sizes, index = (t.to(device, non_blocking=True) for t in (self.pixels, self.sizes, self.index))
         return ImageBatch(pixels, sizes, index)
 
@@ -34,13 +44,7 @@ class ImageBatch:
 def collate(images: list[Tensor], index: Tensor) -> ImageBatch:
     """Stack uint8 images (3, h, w) of any sizes."""
     sizes = torch.tensor([image.shape[1:] for image in images], dtype=torch.int64).reshape(-1, 2)
-    if len(images) and bool((sizes == sizes[0]).all()):
-        return ImageBatch(torch.stack(images), sizes, index)
-    height, width = (int(s) for s in sizes.amax(0)) if len(images) else (1, 1)
-    pixels = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
-    for row, image in zip(pixels, images, strict=True):
-        row[:, : image.shape[1], : image.shape[2]] = image
-    return ImageBatch(pixels, sizes, index)
+    return ImageBatch(padded(images), sizes, index)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Part(Source):
         """The images ``index`` (B,) int64 of this part."""
         found = self.whole.batch(self.index[index])
         self.skipped = self.whole.skipped
-        return ImageBatch(found.pixels, found.sizes, self._place[found.index])
+        return ImageBatch(found.images, found.sizes, self._place[found.index])
 
 
 class TooLarge(Exception):  # noqa: N818 - it reads as the sentence it is

@@ -21,6 +21,7 @@ from torch import Tensor
 from augaware.augment.base import Augmentation
 from augaware.augment.crop import omega_to_box
 from augaware.errors import RequestError, did_you_mean
+from augaware.ragged import Ragged, as_ragged
 
 UNITS = {torch.uint8: 1 / 255, torch.uint16: 1 / 65535}  # what takes a pixel to [0, 1]; floats are there
 Omega = Mapping[str, Tensor]
@@ -56,39 +57,53 @@ class Fused:
         if not isinstance(self.stages[-1], Run):
             self.stages.append(Run([]))  # normalisation
 
-    def __call__(self, pixels: Tensor, sizes: Tensor, omega: Omega) -> tuple[Tensor, dict[str, Tensor]]:
-        """Pixels (B, C, H, W) of ``sizes`` (B, 2) -> normalised (B, C, size, size), and what was measured."""
+    def __call__(self, images: Ragged, sizes: Tensor, omega: Omega) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images whose top left ``sizes`` (B, 2) count -> (B, C, size, size), normalised, and what was measured."""
         whole = torch.cat((torch.zeros_like(sizes), sizes), dim=1)
         boxes = omega_to_box(omega["crop"], sizes) if "crop" in omega else whole
-        x, measured = pixels, dict[str, Tensor]()
+        x, measured = torch.empty(0), dict[str, Tensor]()
         for number, stage in enumerate(self.stages):
             if isinstance(stage, Augmentation):
                 before = x
                 x = stage.apply(x, omega[stage.name])
                 if stage.measures:
                     measured |= stage.measure(before, x)
+                sizes = torch.tensor([[self.size, self.size]]).expand(len(x), 2)
+                images, boxes = as_ragged(x), torch.cat((torch.zeros_like(sizes), sizes), dim=1)
             else:
-                x, found = self._pass(x, boxes, stage, omega, last=number == len(self.stages) - 1)
+                x, found = self._pass(images, boxes, stage, omega, last=number == len(self.stages) - 1)
                 measured |= found
-            boxes = torch.tensor([[0, 0, self.size, self.size]]).expand(len(x), 4)
         return x, measured
 
-    def _pass(self, x: Tensor, boxes: Tensor, run: Run, omega: Omega, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    def _pass(
+        self, images: Ragged, boxes: Tensor, run: Run, omega: Omega, last: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         from augaware.augment.engine import kernel
 
-        (b, channels), unit = x.shape[:2], np.float32(UNITS.get(x.dtype, 1.0))
-        x = x if x.dtype == torch.uint8 else x.float()  # each type of pixels is a kernel to compile
+        b, channels, data = len(images), images.channels, images.data
+        unit = np.float32(UNITS.get(data.dtype, 1.0))
+        data = data if data.dtype == torch.uint8 else data.float()  # each type of pixels is a kernel to compile
         arguments = [a.arguments(omega[a.name]).float() for a in run.augmentations]
         numbers = torch.cat([*arguments, torch.zeros(b, 1)], dim=1).numpy()
         places = np.cumsum([0, *(w.shape[1] for w in arguments)])[:-1]
         scale, shift = (self.scale, self.shift) if last else (np.ones_like(self.scale), np.zeros_like(self.shift))
         image = torch.empty((b, channels, self.size, self.size), memory_format=torch.channels_last)
         out, moved = image.permute(0, 2, 3, 1).numpy(), np.zeros((b, 3), np.float32)
-        pixels, box = x.contiguous().numpy(), boxes.to(torch.int32).numpy()
+        places_in_data = images.offsets.contiguous().numpy(), images.sizes.contiguous().numpy()
+        each = *places_in_data, boxes.to(torch.int32).numpy(), numbers, out, moved
 
         def make(rows: slice) -> None:
-            own = pixels[rows], box[rows], numbers[rows], out[rows], moved[rows]
-            kernel.fused(*own, unit, self.size, run.codes, places, run.kernels, scale, shift)
+            kernel.fused(
+                data.numpy(),
+                *(part[rows] for part in each),
+                unit,
+                self.size,
+                run.codes,
+                places,
+                run.kernels,
+                scale,
+                shift,
+            )
 
         threads = max(1, min(torch.get_num_threads(), b))
         edges = [round(b * k / threads) for k in range(threads + 1)]
@@ -133,7 +148,7 @@ def failure() -> str | None:
     if missing() is None:
         pixels, sizes = torch.zeros((1, 3, 2, 2), dtype=torch.uint8), torch.tensor([[2, 2]])
         try:
-            Fused([], 2, (0.0,) * 3, (1.0,) * 3)(pixels, sizes, {})
+            Fused([], 2, (0.0,) * 3, (1.0,) * 3)(as_ragged(pixels), sizes, {})
         except Exception as error:  # whatever a broken compiler says
             return _reason(error)
     return missing()

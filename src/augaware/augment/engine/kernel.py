@@ -40,14 +40,18 @@ f32 = np.float32
 
 
 @njit(cache=True, **_fast)
-def fused(pixels, boxes, numbers, out, diff, unit, n, codes, places, kernels, scale, shift):
-    """Views of ``pixels`` (B, C, H, W), written to ``out`` (B, n, n, C) as ``scale * x + shift``, per channel.
+def fused(data, offsets, sizes, boxes, numbers, out, diff, unit, n, codes, places, kernels, scale, shift):
+    """Views of B images, written to ``out`` (B, n, n, C) as ``scale * x + shift``, per channel.
 
-    ``boxes`` (B, 4) int32: top, left, height, width of the crop. ``unit`` takes a pixel to [0, 1]. Operation k is
+    Image b is (C, H, W) = (C, *sizes[b]) in ``data`` (M,), from ``offsets[b]`` on. ``boxes`` (B, 4) int32: top, left,
+    height, width of the crop. ``unit`` takes a pixel to [0, 1]. Operation k is
     ``codes[k]``; its arguments begin in column ``places[k]`` of ``numbers`` (B, P), and a blur has ``kernels[k]`` taps.
     ``diff`` (B, 3) receives what the jitter did to the mean of each channel: before minus after.
     """
-    channels, height, width = pixels.shape[1:]
+    channels = out.shape[3]
+    height = width = 1
+    for b in range(len(boxes)):
+        height, width = max(height, boxes[b, 2]), max(width, boxes[b, 3])
     widest = 0
     for k in range(len(codes)):
         widest = max(widest, kernels[k])
@@ -58,10 +62,13 @@ def fused(pixels, boxes, numbers, out, diff, unit, n, codes, places, kernels, sc
     most = 2 * (max(height, width) // n + 2) + 1
     down = np.empty((n, most + 2), np.float32)
     across = np.empty((n, most + 2), np.float32)
-    for b in range(len(pixels)):
+    for b in range(len(boxes)):
+        image = data[offsets[b] : offsets[b] + channels * sizes[b, 0] * sizes[b, 1]]
         first = 1 if len(codes) > 0 and codes[0] == FLIP else 0
         mirrored = first == 1 and numbers[b, places[0]] > f32(0.5)
-        resample(pixels[b], boxes[b], unit, n, mirrored, x, work, rows, down, across)
+        resample(
+            image.reshape(channels, sizes[b, 0], sizes[b, 1]), boxes[b], unit, n, mirrored, x, work, rows, down, across
+        )
         for k in range(first, len(codes)):
             code, a = codes[k], numbers[b, places[k] :]
             if code == FLIP:
