@@ -16,6 +16,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resized_crop
 
 import augaware.augment.engine
+from augaware import lookup
 from augaware.augment.base import Augmentation
 from augaware.augment.color_jitter import ORDERS, ColorJitter
 from augaware.augment.crop import omega_to_box
@@ -127,6 +128,38 @@ def test_images_of_several_sizes_in_one_batch_and_strided_memory() -> None:
     strided = noise(6, 3, 40, 60)[::2].flip(0).transpose(2, 3)[:, :, ::3, 1:]
     assert_equal_views(pipeline(*ALL), strided)
     assert_equal_views(pipeline(*ALL), noise(4, 3, 20, 20).contiguous(memory_format=torch.channels_last))
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_written(dtype: torch.dtype, planar: bool, channels: int) -> None:
+    # a view may lie by rows or by columns when it is written: blurred or not; 70 px are whole tiles and parts of them
+    augmentations = [lookup.build("augment", s, 70) for s in ("crop()", "flip()", "gaussian_blur(p=0.5)")]
+    colours = (0.4,) * channels, (0.25,) * channels
+    of = Pipeline(augmentations, 70, *colours, "fused", dtype, planar)
+    exact = Pipeline(augmentations, 70, *colours, "plain")
+    pixels, sizes = noise(8, channels, 60, 50), torch.tensor([[60, 50]]).repeat(8, 1)
+    found, plain, float32 = (p.view(pixels, sizes, torch.arange(8), 0, 0, 0).image for p in (of, of_plain(of), exact))
+    assert found.dtype == plain.dtype == dtype
+    layout = torch.contiguous_format if planar else torch.channels_last
+    assert found.is_contiguous(memory_format=layout)
+    assert plain.is_contiguous(memory_format=layout)
+    expected = float32.to(dtype) if dtype != torch.uint8 else ((float32 * 0.25 + 0.4) * 255).round().to(dtype)
+    step = {torch.float32: 1e-4, torch.bfloat16: 2 / 128, torch.uint8: 1}[dtype]
+    torch.testing.assert_close(found.float(), expected.float(), rtol=0, atol=step)
+    torch.testing.assert_close(plain.float(), expected.float(), rtol=0, atol=step)
+    assert (found != expected).float().mean() < (1 if dtype == torch.float32 else 0.02)  # rounding goes to the nearest
+
+
+def of_plain(of: Pipeline) -> Pipeline:
+    mean, std = of.mean.flatten().tolist(), of.std.flatten().tolist()
+    return Pipeline(of.augmentations, of.size, mean, std, "plain", of.dtype, of.planar)
+
+
+def test_a_type_that_views_cannot_have() -> None:
+    with pytest.raises(RequestError, match=r"dtype=torch\.float64 .* accepted: torch\.float32, torch\.bfloat16"):
+        Pipeline([], 8, (0.5,) * 3, (0.5,) * 3, dtype=torch.float64)
 
 
 def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from augaware import lookup
 from augaware.augment.base import Augmentation
 from augaware.augment.crop import Crop
-from augaware.augment.engine.fused import UNITS, Fused, failure, use_fused
+from augaware.augment.engine.fused import KINDS, UNITS, Fused, failure, use_fused
 from augaware.errors import RequestError
 from augaware.ragged import Ragged, as_ragged
 from augaware.random import Draws
@@ -26,6 +26,9 @@ class Pipeline:
     A crop comes first, or every view is the whole image resized. ``mean`` and ``std`` are per channel, of [0, 1]
     pixels; they are the last step, so that colour operations act on [0, 1]. ``engine`` says how it is done
     (:mod:`augaware.augment.engine.fused`).
+
+    Views are ``dtype``: float32, bfloat16, or uint8, which is not normalised; in memory pixel by pixel
+    (``torch.channels_last``), which networks like best, or ``planar``.
     """
 
     def __init__(
@@ -35,7 +38,11 @@ class Pipeline:
         mean: Sequence[float],
         std: Sequence[float],
         engine: str = "auto",
+        dtype: torch.dtype = torch.float32,
+        planar: bool = False,
     ) -> None:
+        if dtype not in KINDS:
+            raise RequestError(f"dtype={dtype} is none that views can have; accepted: {', '.join(map(str, KINDS))}")
         given = [a.name for a in augmentations]
         for name in given:
             if given.count(name) > 1:
@@ -47,7 +54,8 @@ class Pipeline:
         self.mean = torch.tensor(tuple(mean)).reshape(1, -1, 1, 1)
         self.std = torch.tensor(tuple(std)).reshape(1, -1, 1, 1)
         changing = [a for a in augmentations if a.name != "crop"]
-        self.fused = Fused(changing, size, mean, std) if use_fused(engine) else None
+        self.dtype, self.planar = dtype, planar
+        self.fused = Fused(changing, size, mean, std, dtype, planar) if use_fused(engine) else None
 
     @classmethod
     def from_specs(
@@ -91,7 +99,9 @@ class Pipeline:
                 x = a.apply(x, omega[a.name])
                 if a.measures:
                     recorded |= a.measure(before, x)
-        return View(self.normalised(x), recorded)
+        x = x.mul(255).round().clamp(0, 255) if self.dtype == torch.uint8 else self.normalised(x)
+        layout = torch.contiguous_format if self.planar else torch.channels_last
+        return View(x.to(self.dtype).contiguous(memory_format=layout), recorded)
 
     def _check_channels(self, channels: int) -> None:
         for a in self.augmentations:
@@ -129,4 +139,6 @@ class Pipeline:
 
     def displayed(self, view: View) -> Tensor:
         """The view's pixels as they look, (B, 3, size, size) in [0, 1]: normalisation undone."""
+        if view.image.dtype == torch.uint8:
+            return view.image / 255
         return (view.image * self.std.to(view.image.device) + self.mean.to(view.image.device)).clamp(0, 1)

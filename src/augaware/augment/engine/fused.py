@@ -24,6 +24,8 @@ from augaware.errors import RequestError, did_you_mean
 from augaware.ragged import Ragged, as_ragged
 
 UNITS = {torch.uint8: 1 / 255, torch.uint16: 1 / 65535}  # what takes a pixel to [0, 1]; floats are there
+# what the kernel writes (engine/write.py), and the numbers of numpy that have its size
+KINDS = {torch.float32: (0, np.float32), torch.bfloat16: (1, np.uint16), torch.uint8: (2, np.uint8)}
 Omega = Mapping[str, Tensor]
 ENGINES = ("auto", "fused", "plain")
 
@@ -40,14 +42,25 @@ class Run:
 
 
 class Fused:
-    """t_omega of a pipeline: resampling, then ``augmentations`` in order, then normalisation."""
+    """t_omega of a pipeline: resampling, then ``augmentations`` in order, then normalisation.
+
+    ``dtype`` and ``planar``: see :class:`augaware.augment.pipeline.Pipeline`.
+    """
 
     def __init__(
-        self, augmentations: Sequence[Augmentation], size: int, mean: Sequence[float], std: Sequence[float]
+        self,
+        augmentations: Sequence[Augmentation],
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        dtype: torch.dtype = torch.float32,
+        planar: bool = False,
     ) -> None:
-        self.size = size
+        self.size, self.dtype, self.planar = size, dtype, planar
         self.scale = 1 / np.asarray(std, np.float32)
         self.shift = -np.asarray(mean, np.float32) * self.scale
+        if dtype == torch.uint8:  # as it looks
+            self.scale, self.shift = np.full_like(self.scale, 255), np.zeros_like(self.shift)
         self.stages: list[Augmentation | Run] = []
         for unknown, group in itertools.groupby(augmentations, key=lambda a: operation(a) is None):
             found = list(group)
@@ -87,23 +100,17 @@ class Fused:
         numbers = torch.cat([*arguments, torch.zeros(b, 1)], dim=1).numpy()
         places = np.cumsum([0, *(w.shape[1] for w in arguments)])[:-1]
         scale, shift = (self.scale, self.shift) if last else (np.ones_like(self.scale), np.zeros_like(self.shift))
-        image = torch.empty((b, channels, self.size, self.size), memory_format=torch.channels_last)
-        out, moved = image.permute(0, 2, 3, 1).numpy(), np.zeros((b, 3), np.float32)
+        dtype, planar = (self.dtype, self.planar) if last else (torch.float32, False)
+        # numpy asks for huge pages: with torch.empty the first touch of every 4 KiB may cost as much as the kernel
+        kind, numbers_of = KINDS[dtype]
+        memory = np.empty(b * channels * self.size**2, numbers_of)
+        out, moved = memory.view(np.uint8).reshape(b, -1 if b else 1), np.zeros((b, 3), np.float32)
         places_in_data = images.offsets.contiguous().numpy(), images.sizes.contiguous().numpy()
         each = *places_in_data, boxes.to(torch.int32).numpy(), numbers, out, moved
+        what = unit, self.size, run.codes, places, run.kernels, scale, shift, kind, planar
 
         def make(rows: slice) -> None:
-            kernel.fused(
-                data.numpy(),
-                *(part[rows] for part in each),
-                unit,
-                self.size,
-                run.codes,
-                places,
-                run.kernels,
-                scale,
-                shift,
-            )
+            kernel.fused(data.numpy(), *(part[rows] for part in each), *what)
 
         threads = max(1, min(torch.get_num_threads(), b))
         edges = [round(b * k / threads) for k in range(threads + 1)]
@@ -112,6 +119,9 @@ class Fused:
             make(parts[0])
         else:
             list(pool(os.getpid()).map(make, parts))
+        shape = (channels, self.size, self.size) if planar else (self.size, self.size, channels)
+        image = torch.from_numpy(memory).view(dtype).view(b, *shape)
+        image = image if planar else image.permute(0, 3, 1, 2)
         return image, {name: torch.from_numpy(moved) for a in run.augmentations for name in a.measures}
 
 

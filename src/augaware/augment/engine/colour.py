@@ -1,0 +1,160 @@
+"""What works on the colour of each pixel: jitter, grayscale, solarize. Compiled by numba."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from augaware.augment.engine.compiled import TILE, compiled, f32, inlined
+
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+
+
+@inlined
+def clamped(v):
+    """v within [0, 1]."""
+    return min(max(v, f32(0)), f32(1))
+
+
+@compiled
+def total(a):
+    """The sum."""
+    s = f32(0)
+    for p in range(len(a)):
+        s += a[p]
+    return s
+
+
+@compiled
+def brighten(a, factor):
+    """Brightness of one channel."""
+    for p in range(len(a)):
+        a[p] = clamped(a[p] * factor)
+
+
+@compiled
+def blend(a, factor, other):
+    """Contrast of one channel: ``other`` is the mean gray, times 1 - factor."""
+    for p in range(len(a)):
+        a[p] = clamped(factor * a[p] + other)
+
+
+@compiled
+def saturate(r, g, b, factor):
+    """S of HSV times factor, at most 1; V - c is proportional to S at fixed H and V."""
+    for p in range(len(r)):
+        R, G, B = r[p], g[p], b[p]
+        v = max(R, max(G, B))
+        chroma = v - min(R, min(G, B))
+        scale = min(factor, v / max(chroma, f32(1e-12)))
+        r[p], g[p], b[p] = v - (v - R) * scale, v - (v - G) * scale, v - (v - B) * scale
+
+
+@compiled
+def saturate_by_gray(r, g, b, factor):
+    """Torchvision's saturation: blend with gray."""
+    for p in range(len(r)):
+        other = (f32(1) - factor) * luma(r[p], g[p], b[p])
+        r[p], g[p], b[p] = (
+            clamped(factor * r[p] + other),
+            clamped(factor * g[p] + other),
+            clamped(factor * b[p] + other),
+        )
+
+
+@inlined
+def luma(r, g, b):
+    """Gray, in the jitter's weights."""
+    return f32(0.2989) * r + f32(0.587) * g + f32(0.114) * b
+
+
+@inlined
+def share(k):
+    """How much of the chroma a channel lacks at k sixths of a turn."""
+    k = k - f32(6) * np.floor(k * f32(1 / 6))
+    return min(max(min(k, f32(4) - k), f32(0)), f32(1))
+
+
+@compiled
+def turn_hue(r, g, b, turns):
+    """H of HSV plus turns."""
+    by = f32(6) * turns
+    for p in range(len(r)):
+        R, G, B = r[p], g[p], b[p]
+        v = max(R, max(G, B))
+        chroma = v - min(R, min(G, B))
+        red, green = v == R, v == G
+        across = (G - B) if red else ((B - R) if green else (R - G))
+        sector = f32(0) if red else (f32(2) if green else f32(4))
+        k = across / max(chroma, f32(1e-12)) + sector + by
+        r[p], g[p], b[p] = (
+            v - chroma * share(k + f32(5)),
+            v - chroma * share(k + f32(3)),
+            v - chroma * share(k + f32(1)),
+        )
+
+
+@compiled
+def recolour(r, g, b, a, first, last, by_gray):
+    """The operations at places first to last of the order, but for contrast, which needs the whole image."""
+    for place in range(first, last):
+        operation = int(a[4 + place])
+        factor = a[operation]
+        if operation == BRIGHTNESS:
+            brighten(r, factor)
+            brighten(g, factor)
+            brighten(b, factor)
+        elif operation == HUE:
+            turn_hue(r, g, b, factor)
+        elif by_gray:
+            saturate_by_gray(r, g, b, factor)
+        else:
+            saturate(r, g, b, factor)
+
+
+@compiled
+def jitter(x, a, by_gray, diff):
+    """Colour jitter; a: four factors, the four operations in order, whether it is applied."""
+    m, at = x.shape[1], 0
+    while a[4 + at] != CONTRAST:
+        at += 1
+    gray = f32(0)
+    for start in range(0, m, TILE):
+        stop = min(m, start + TILE)
+        r, g, b = x[0, start:stop], x[1, start:stop], x[2, start:stop]
+        diff[0] += total(r)
+        diff[1] += total(g)
+        diff[2] += total(b)
+        recolour(r, g, b, a, 0, at, by_gray)
+        gray += luma(total(r), total(g), total(b))
+    factor = a[CONTRAST]
+    other = (f32(1) - factor) * gray / f32(m)
+    for start in range(0, m, TILE):
+        stop = min(m, start + TILE)
+        r, g, b = x[0, start:stop], x[1, start:stop], x[2, start:stop]
+        blend(r, factor, other)
+        blend(g, factor, other)
+        blend(b, factor, other)
+        recolour(r, g, b, a, at + 1, 4, by_gray)
+        diff[0] -= total(r)
+        diff[1] -= total(g)
+        diff[2] -= total(b)
+    for c in range(3):
+        diff[c] /= f32(m)
+
+
+@compiled
+def grayscale(x):
+    """Three times 0.299 R + 0.587 G + 0.114 B."""
+    r, g, b = x[0], x[1], x[2]
+    for p in range(len(r)):
+        gray = f32(0.299) * r[p] + f32(0.587) * g[p] + f32(0.114) * b[p]
+        r[p], g[p], b[p] = gray, gray, gray
+
+
+@compiled
+def solarize(x, threshold):
+    """Values below the threshold stay, the others are inverted."""
+    for c in range(len(x)):
+        a = x[c]
+        for p in range(len(a)):
+            a[p] = a[p] if a[p] < threshold else f32(1) - a[p]
