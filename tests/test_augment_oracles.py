@@ -62,7 +62,9 @@ def cropped(x: Tensor, size: int, box: tuple[int, int, int, int]) -> Tensor:
 def test_a_crop_is_torchvisions_resized_crop(given_box: tuple[int, int, int, int, int, int, int]) -> None:
     height, width, size, *box = given_box
     x = image(height, width)
-    close(cropped(x, size, box), F.resized_crop(x, *box, [size, size], antialias=True), 1e-4)
+    theirs = F.resized_crop(x, *box, [size, size], antialias=True)
+    close(cropped(x, size, box), theirs, 1e-4)
+    close(Crop(size).batched(x, torch.tensor([box])), theirs, 1e-4)  # the form of a GPU
 
 
 @pytest.mark.parametrize("box", [(5, 9, 120, 90), (40, 30, 11, 17), (0, 0, 128, 160), (3, 8, 96, 96)], ids=str)

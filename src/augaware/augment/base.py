@@ -68,10 +68,10 @@ def where_applied(apply: Callable[[A, Tensor, Tensor], Tensor]) -> Callable[[A, 
     def applied(self: A, x: Tensor, omega: Tensor) -> Tensor:
         changed = (omega != omega.new_tensor(self.identity)).any(dim=1)
         rows = changed.nonzero()[:, 0]
-        if len(rows) == len(x):
-            return apply(self, x, omega)
         if len(rows) == 0:
             return x
+        if len(rows) == len(x):
+            return apply(self, x, omega)
         return x.index_copy(0, rows, apply(self, x[rows], omega[rows]))
 
     return applied

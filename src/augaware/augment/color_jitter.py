@@ -96,12 +96,14 @@ class ColorJitter(Augmentation):
         operations = (_brightness, _contrast, saturate, _turn_hue)
         factors = self.factors(omega)
         order = torch.tensor(ORDERS, device=x.device)[omega[:, 4].long()]  # (B, 4)
-        x = x.clone()
-        for place in range(4):
-            for operation, change in enumerate(operations):
-                rows = (order[:, place] == operation).nonzero()[:, 0]
-                if len(rows):
-                    x[rows] = change(x[rows], factors[rows, operation][:, None, None, None])
+        for place in order.unbind(dim=1):
+            parts, every = [], []
+            for operation in sorted(set(place.tolist())):
+                rows = (place == operation).nonzero()[:, 0]
+                part = x if len(rows) == len(x) else x[rows]
+                parts.append(operations[operation](part, factors[rows, operation][:, None, None, None]))
+                every.append(rows)
+            x = parts[0] if len(parts) == 1 else torch.cat(parts)[torch.cat(every).argsort()]
         return x
 
     def measure(self, before: Tensor, after: Tensor) -> dict[str, Tensor]:
@@ -145,7 +147,9 @@ def _turn_hue(x: Tensor, turns: Tensor) -> Tensor:
     chroma = v - low
     safe = chroma.clamp_min(1e-12)
     sector = torch.where(v == r, (g - b) / safe, torch.where(v == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
-    # channel c = V - C max(0, min(k, 4 - k, 1)) with k = (n + 6 H) mod 6 and n = 5, 3, 1 for R, G, B
-    k = (sector + 6 * turns[:, 0])[:, None] + x.new_tensor([5.0, 3.0, 1.0])[:, None, None]
-    k = k - 6 * torch.floor(k / 6)  # the same as k % 6, five times as fast
-    return v[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
+    # a channel lacks all of C where h, in sixths of a turn, is far from its own colour, and nothing nearby
+    h = sector + 6 * turns[:, 0]
+    h = h - 6 * torch.floor(h / 6)  # the same as h % 6, five times as fast
+    away, sign, start = (x.new_tensor(n)[:, None, None] for n in ((3.0, 2.0, 4.0), (-1.0, 1.0, 1.0), (2.0, -1.0, -1.0)))
+    lack = (h[:, None] - away).abs_().mul_(sign).add_(start).clamp_(0, 1)
+    return v[:, None] - lack.mul_(chroma[:, None])

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from augaware.augment.base import Augmentation, check_range
 from augaware.augment.separable import resize_matrix, separable
@@ -66,7 +67,18 @@ class Crop(Augmentation):
         """Cut and resize x (B, C, H, W) to (B, C, size, size); ``sizes`` (B, 2) where images lie padded in x."""
         if sizes is None:
             sizes = torch.tensor([x.shape[2:]], device=x.device).expand(len(x), 2)
-        top, left, h, w = omega_to_box(omega, sizes).unbind(dim=1)
+        box = omega_to_box(omega, sizes)
+        if x.device.type == "cpu":  # image by image costs what the boxes hold, a batch what the largest image holds
+            views = x.new_empty(len(x), x.shape[1], self.size, self.size)
+            for image, view, (top, left, h, w) in zip(x, views, box.long().tolist(), strict=True):
+                part = image[None, :, top : top + h, left : left + w]
+                view[:] = F.interpolate(part, (self.size, self.size), mode="bilinear", antialias=True)[0]
+            return views
+        return self.batched(x, box)
+
+    def batched(self, x: Tensor, box: Tensor) -> Tensor:
+        """The same of (top, left, h, w) in pixels, (B, 4), as two matrix products of the whole batch."""
+        top, left, h, w = box.unbind(dim=1)
         rows = resize_matrix(top, h, x.shape[2], self.size)
         columns = resize_matrix(left, w, x.shape[3], self.size)
         return separable(x, rows, columns)
