@@ -87,8 +87,10 @@ def read_journal(folder: Path) -> Journal | None:
     remedy = f"remove {str(folder)!r}, and it is built anew"
     try:
         content = (folder / JOURNAL).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise RequestError(f"store {str(folder)!r}: its journal cannot be read ({error.strerror})") from None
     journal, at = Journal({}), 0
     lines = content.split(b"\n")
     for number, whole in enumerate(lines[:-1], start=1):
