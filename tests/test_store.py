@@ -27,7 +27,7 @@ from augaware.data.base import ImageBatch, Source, collate
 from augaware.data.files import FileSource
 from augaware.data.journal import JOURNAL, PIXELS, line, read_journal
 from augaware.data.loader import Loader, open_source
-from augaware.data.mapped import check
+from augaware.data.mapped import Mapped, check
 from augaware.data.shapes import Shapes
 from augaware.data.store import Stored
 from augaware.errors import RequestError
@@ -56,9 +56,9 @@ def images(image_folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def built(src: str | Path, store: Path, short_side: int | None = SIDE, **more: object) -> Stored:
+def built(src: str | Path, store: Path, short_side: int | None = SIDE, **more: object) -> Mapped:
     source = open_source(str(src), short_side, store=str(store), **more)
-    assert isinstance(source, Stored)
+    assert isinstance(source, Mapped)
     return source
 
 
@@ -130,9 +130,9 @@ def test_a_batch_of_a_store_copies_nothing(tmp_path: Path) -> None:
 
 def test_other_data_or_another_size_has_a_folder_of_its_own(images: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    places = {built(images, store, side).place for side in (16, 24, None)}
+    places = {built(images, store, side).folder for side in (16, 24, None)}
     (images / "disc" / "98.png").write_bytes((images / "disc" / "00.png").read_bytes())
-    places |= {built(images, store, 16).place, built("shapes(n=4)", store, 16).place}
+    places |= {built(images, store, 16).folder, built("shapes(n=4)", store, 16).folder}
     assert len(places) == 5
     assert sorted(places) == sorted(store.iterdir())
     assert check(str(store)) == []
@@ -430,7 +430,6 @@ def test_the_command_builds_checks_and_names_damage(
 def test_images_end_to_end(sizes: list[tuple[int, int]]) -> None:
     images = [torch.randint(0, 255, (3, h, w), dtype=torch.uint8) for h, w in sizes]
     ragged = packed(images)
-    ragged.touch()
     assert all(torch.equal(a, b) for a, b in zip(ragged.images(), images, strict=True))
     padded = ragged.padded()
     for row, image in zip(padded, images, strict=True):

@@ -106,16 +106,15 @@ def store(data: str, *, out: str | Path, size: int | None = None) -> Path:
     interrupted is built to its end.
     """
     from augaware.data.loader import open_source
-    from augaware.data.store import Stored
+    from augaware.data.mapped import Mapped
     from augaware.progress import Display
     from augaware.recipe import Recipe
 
     recipe = Recipe.from_fields({"data": data, "store": str(out)} | ({} if size is None else {"size": size}))
     with Display("decoding", total=1) as display:
         source = open_source(data, recipe.decoded_side, progress=display.reading, store=recipe.store, say=display.line)
-    assert isinstance(source, Stored)
-    assert source.place is not None
-    return source.place
+    assert isinstance(source, Mapped)
+    return source.folder
 
 
 def check_store(store: str | Path) -> list[str]:

@@ -74,12 +74,11 @@ def to_pixels(image: Image.Image, short_side: int | None = None) -> Tensor:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image if image.mode == "RGB" else image.convert("RGB")
     if short_side is None or min(image.size) <= short_side:
-        return torch.frombuffer(bytearray().join(c.tobytes() for c in image.split()), dtype=torch.uint8).view(
-            3, image.height, image.width
-        )
+        planes = bytearray().join(plane.tobytes() for plane in image.split())  # faster than to reorder an array
+        return torch.frombuffer(planes, dtype=torch.uint8).view(3, image.height, image.width)
     width, height = _shrunk(image.size, short_side)
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    # Pillow's own filter to within rounding, at four times its speed
+    # Pillow's bicubic filter to within rounding, four times as fast
     return F.interpolate(pixels[None], (height, width), mode="bicubic", antialias=True)[0].contiguous()
 
 

@@ -17,7 +17,7 @@ from augaware import lookup
 from augaware.data.base import ImageBatch, Source
 from augaware.data.folder import Folder
 from augaware.data.mapped import on_disk, place
-from augaware.data.store import TooLarge, in_memory
+from augaware.data.store import Stored, TooLarge, in_memory
 from augaware.data.tar import TARS, Tar
 from augaware.errors import RequestError, did_you_mean
 
@@ -98,9 +98,9 @@ def open_source(
 
     try:
         if store:
-            kept = on_disk(source, place(store, source, short_side), size, sample, decoded, say)
+            kept: Stored = on_disk(source, place(store, source, short_side), size, sample, decoded, say)
         elif size <= memory:
-            kept = in_memory(source, (batch for _, batch in decoded(0)), memory)
+            kept = in_memory(source, (batch for _, batch in decoded(0)), size, memory)
         else:
             return source
     except TooLarge:

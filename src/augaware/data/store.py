@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from augaware.data.base import ImageBatch, Skipped, Source
 from augaware.data.files import digest
-from augaware.ragged import Ragged, packed, starts
+from augaware.ragged import Ragged, room, starts
 
 
 class Part(Source):
@@ -46,19 +45,15 @@ class Part(Source):
 class Stored(Source):
     """The images ``index`` (M,) int64 of ``source``, decoded: end to end in one buffer, where a batch finds them.
 
-    ``skipped`` are those that could not be read. Nothing is copied for a batch; where ``images`` lie in a file, in the
-    folder ``place``, their pages are read, so that this happens ahead of their use, in the loader's thread.
+    ``skipped`` are those that could not be read. Nothing is copied for a batch.
     """
 
-    def __init__(
-        self, source: Source, index: Tensor, images: Ragged, skipped: Iterable[Skipped], place: Path | None = None
-    ) -> None:
+    def __init__(self, source: Source, index: Tensor, images: Ragged, skipped: Iterable[Skipped]) -> None:
         part = Part(source, index, source.name)
         self.name, self.names, self.labels, self.classes = part.name, part.names, part.labels, part.classes
-        self.factors = part.factors
+        self.factors, self.images = part.factors, images
         self.skipped = tuple(sorted({image.name: image for image in skipped}.values(), key=lambda image: image.name))
         self.fingerprint = source.fingerprint if len(part) == len(source) else part.fingerprint
-        self.images, self.place = images, place
 
     def __len__(self) -> int:
         return len(self.names)
@@ -70,8 +65,6 @@ class Stored(Source):
     def batch(self, index: Tensor) -> ImageBatch:
         """The images ``index`` (B,) int64."""
         images = self.images[index]
-        if self.place is not None:
-            images.touch()
         return ImageBatch(images, images.sizes, index)
 
 
@@ -79,24 +72,23 @@ class TooLarge(Exception):  # noqa: N818 - it reads as the sentence it is
     """The decoded images do not fit in the memory that was granted."""
 
 
-def in_memory(source: Source, batches: Iterable[ImageBatch], memory: int) -> Stored:
+def in_memory(source: Source, batches: Iterable[ImageBatch], expected: int, memory: int) -> Stored:
     """Keep the images of ``batches``, which are those of all of ``source`` in order, in memory.
 
-    Images that could not be read are left out, so the places of the others close up. Raises :class:`TooLarge` as soon
-    as the pixels exceed ``memory`` bytes.
+    Images that could not be read are left out, so the places of the others close up. ``expected`` is about how many
+    bytes they take; raises :class:`TooLarge` as soon as they exceed ``memory``.
     """
-    kept, parts = [torch.empty(0, dtype=torch.int64)], [packed([])]
+    data, end = room(min(memory, 2 * expected)), 0  # what is never written to costs nothing
+    index, sizes = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, 2, dtype=torch.int64)]
     for batch in batches:
-        kept.append(batch.index)
-        parts.append(packed(batch.cut()))
-        memory -= len(parts[-1].data)
-        if memory < 0:
+        begin, end = end, end + 3 * int(batch.sizes.prod(1).sum())
+        if end > memory:
             raise TooLarge
-    sizes = torch.cat([part.sizes for part in parts])
-    end = sum(len(part.data) for part in parts)
-    data = torch.empty(end, dtype=torch.uint8)
-    while parts:  # from the end, and each freed once it is copied: never two copies of everything
-        part = parts.pop()
-        data[end - len(part.data) : end] = part.data
-        end -= len(part.data)
-    return Stored(source, torch.cat(kept), Ragged(data, starts(sizes), sizes), source.skipped)
+        if end > len(data):  # only here, where the expectation was wrong by far, are there two copies for a moment
+            data = torch.cat((data[:begin], room(min(memory, 2 * end) - begin)))
+        if len(batch):
+            torch.cat([image.reshape(-1) for image in batch.cut()], out=data[begin:end])
+        index.append(batch.index)
+        sizes.append(batch.sizes)
+    shapes = torch.cat(sizes)
+    return Stored(source, torch.cat(index), Ragged(data[:end], starts(shapes), shapes), source.skipped)
