@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +73,59 @@ def assert_same_run(run: Path, whole: Path, steps: int) -> dict[str, Any]:
     assert model.keys() == two["model"].keys()
     assert all(torch.equal(value, two["model"][key]) for key, value in model.items())
     return model
+
+
+# Imports once, then forks a process per run, so that twenty runs do not import torch twenty times.
+SERVER = """
+import json, os, sys
+import torch
+torch.set_num_threads(1)
+import augaware.pretrain, torch.utils.tensorboard
+from augaware.cli import main
+for line in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.dup2(2, 1)
+        os._exit(main(json.loads(line)))
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+class Server:
+    """Starts command lines of augaware in processes of their own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def start(self, arguments: list[str]) -> int:
+        """Start one; its process id."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(arguments) + "\n")
+        self.process.stdin.flush()
+        return self._number()
+
+    def ended(self) -> int:
+        """Wait for it; its exit code."""
+        return self._number()
+
+    def _number(self) -> int:
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline())
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A server, until the end of the block."""
+    with subprocess.Popen([sys.executable, "-c", SERVER], stdin=-1, stdout=-1, text=True) as process:
+        yield Server(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < deadline, f"{file} did not appear"
+        time.sleep(0.005)

@@ -17,7 +17,7 @@ FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path i
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 LEAVES = {"checks", "errors", "spaces", "views", "ragged", "losses", "random", "metrics", "lookup", "progress"}
-LEAVES |= {"distributed"}
+LEAVES |= {"distributed", "disk"}
 ANYTHING = {""}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "recipe": LEAVES,
     "recipes": {"recipe", "errors"},
     "checkpoint": LEAVES | {"augment", "nets", "objective", "recipe"},
-    "log": LEAVES | {"checkpoint"},
+    "log": LEAVES,
     "health": LEAVES | {"augment", "data", "nets", "objective"},
     "picture": LEAVES | {"augment", "data"},
     "report": {"errors"},

@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from augaware.checkpoint import Run, load_weights, plain_weights, seeded_encoder, write_file
+from augaware.checkpoint import Run, load_weights, plain_weights, seeded_encoder
+from augaware.disk import write_file
 from augaware.errors import RequestError
 from augaware.nets.base import build_encoder
 from augaware.recipe import Recipe

@@ -111,6 +111,16 @@ def test_shrinks_the_short_side_and_never_enlarges() -> None:
     assert decode(encode(photo(500, 2)), short_side=1).shape == (3, 1, 250)
 
 
+@pytest.mark.parametrize(("width", "height", "side"), [(400, 300, 288), (301, 407, 96), (90, 64, 63), (640, 65, 3)])
+def test_shrinks_as_pillow_does(width: int, height: int, side: int) -> None:
+    image = photo(width, height)
+    small = decode(encode(image), side)
+    theirs = np.array(image.resize((small.shape[2], small.shape[1]), Image.Resampling.BICUBIC), dtype=np.int16)
+    assert min(small.shape[1:]) == side
+    assert small.is_contiguous()
+    assert np.abs(small.permute(1, 2, 0).numpy() - theirs).max() <= 2
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
 def test_truncated_files_are_unreadable(form: str, share: float) -> None:

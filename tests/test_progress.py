@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from augaware import progress
-from augaware.progress import Display, duration
+from augaware.progress import Display, amount, duration
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,21 @@ from augaware.progress import Display, duration
 )
 def test_durations_read_as_a_clock(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 KiB"),
+        (5 << 19, "2.5 MiB"),
+        (5 << 29, "2.5 GiB"),
+        (3 << 40, "3.0 TiB"),
+    ],
+)
+def test_sizes_read_as_a_number_and_a_unit(size: int, text: str) -> None:
+    assert amount(size) == text
 
 
 def test_without_a_terminal_plain_lines_go_to_stderr_and_to_the_log(

@@ -25,7 +25,7 @@ from augaware.health import Panel
 from augaware.log import Log
 from augaware.pretrain import Trainer, resume, start
 from augaware.recipe import Recipe
-from small_runs import Killed, assert_same_run, fails_at, numbers, start_and_kill
+from small_runs import Killed, Server, assert_same_run, fails_at, numbers, serving, start_and_kill, wait_for
 
 NEVER = 1e6  # seconds: checkpoints at the ends of epochs only
 
@@ -258,52 +258,11 @@ def test_a_torn_metrics_line_and_lines_after_the_checkpoint_are_dropped(tmp_path
 
 # --- kill -9 ---
 
-# Imports once, then forks a process per run, so that twenty runs do not import torch twenty times.
-SERVER = """
-import json, os, sys
-import torch
-torch.set_num_threads(1)
-import augaware.pretrain, torch.utils.tensorboard
-from augaware.cli import main
-for line in sys.stdin:
-    pid = os.fork()
-    if not pid:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        os.dup2(2, 1)
-        os._exit(main(json.loads(line)))
-    print(pid, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-"""
-
-
-class Server:
-    """Starts command lines of augaware in processes of their own."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-
-    def start(self, arguments: list[str]) -> int:
-        """Start one; its process id."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(arguments) + "\n")
-        self.process.stdin.flush()
-        return self._number()
-
-    def ended(self) -> int:
-        """Wait for it; its exit code."""
-        return self._number()
-
-    def _number(self) -> int:
-        assert self.process.stdout is not None
-        return int(self.process.stdout.readline())
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with subprocess.Popen([sys.executable, "-c", SERVER], stdin=-1, stdout=-1, text=True) as process:
-        yield Server(process)
-        assert process.stdin is not None
-        process.stdin.close()
+    with serving() as server:
+        yield server
 
 
 LONG = [
@@ -312,13 +271,6 @@ LONG = [
     *("--device", "cpu", "--precision", "fp32", "--set", "checkpoint_seconds=0.2", "--set", "health_images=16"),
     *("--set", "log_steps=1"),
 ]  # 64 steps
-
-
-def wait_for(file: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not file.exists():
-        assert time.monotonic() < deadline, f"{file} did not appear"
-        time.sleep(0.005)
 
 
 def killed_at_random_moments(server: Server, folder: Path, count: int) -> None:

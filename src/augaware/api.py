@@ -99,6 +99,33 @@ def report(runs: str | Path | Sequence[str | Path], *, out: str | Path) -> Path:
     return Path(out)
 
 
+def store(data: str, *, out: str | Path, size: int | None = None) -> Path:
+    """Decode the images of ``data`` for views of ``size`` pixels into the store ``out``; the folder that holds them.
+
+    A run with ``store=out`` in its recipe reads them there. A store that is whole is left as it is, one that was
+    interrupted is built to its end.
+    """
+    from augaware.data.loader import open_source
+    from augaware.data.mapped import Mapped
+    from augaware.progress import Display
+    from augaware.recipe import Recipe
+
+    recipe = Recipe.from_fields({"data": data, "store": str(out)} | ({} if size is None else {"size": size}))
+    with Display("decoding", total=1) as display:
+        source = open_source(data, recipe.decoded_side, progress=display.reading, store=recipe.store, say=display.line)
+    assert isinstance(source, Mapped)
+    return source.folder
+
+
+def check_store(store: str | Path) -> list[str]:
+    """Read all of a store against its checksums: a line for each image that is damaged, none where all is sound."""
+    from augaware.data.mapped import check
+    from augaware.progress import Display
+
+    with Display("checking", total=1) as display:
+        return check(str(store), display.reading)
+
+
 def views(
     data: str,
     *,
@@ -112,8 +139,9 @@ def views(
     import torch
 
     from augaware.augment.plan import pipelines
-    from augaware.checkpoint import refuse_existing, write_file
+    from augaware.checkpoint import refuse_existing
     from augaware.data.loader import open_source
+    from augaware.disk import write_file
     from augaware.picture import views_png
     from augaware.recipe import Recipe
 
@@ -123,7 +151,7 @@ def views(
     chosen = {"size": size} if size is not None else {}
     recipe = Recipe.from_fields({"data": data, **chosen, **dict(set or {})})
     planned = pipelines(recipe)
-    source = open_source(data, recipe.decoded_side)
+    source = open_source(data, recipe.decoded_side, store=recipe.store)
     picture = views_png(source, planned, torch.arange(min(count, len(source))), seed)
     try:
         Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ Every random draw is a function of (seed, epoch, index, view), so a checkpoint n
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -29,6 +28,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from augaware.augment.plan import pipelines
+from augaware.disk import held, replace_file, write_file
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder
 from augaware.objective import encoder_spec
@@ -92,10 +92,7 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the folder for this process. Raises :class:`RequestError` where another one trains in it.
-
-        The system lets go of it when the process ends, however it ends.
-        """
+        """Hold the folder for this process. Raises :class:`RequestError` where another one trains in it."""
         folder = os.open(self.path, os.O_RDONLY)
         try:
             if not held(folder):
@@ -185,31 +182,6 @@ def seeded_encoder(spec: str, seed: int) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_encoder(spec)
-
-
-def held(folder: int) -> bool:
-    """Whether this process got hold of an open folder; where the file system has no locks, it is taken on trust."""
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
-def write_file(file: Path, content: bytes) -> None:
-    """Write all of ``content`` or nothing."""
-    draft = file.with_name(f".{file.name}.draft")
-    draft.write_bytes(content)
-    replace_file(draft, file)
-
-
-def replace_file(draft: Path, file: Path) -> None:
-    """Move ``draft`` onto ``file`` once its bytes are on the disk."""
-    with draft.open("rb") as handle:
-        os.fsync(handle.fileno())
-    draft.replace(file)
 
 
 def environment() -> dict[str, Any]:

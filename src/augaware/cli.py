@@ -150,6 +150,31 @@ def report(
 
 
 @app.command()
+def store(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="the store; a run reads it with --set store=DIR")],
+    data: Annotated[
+        str | None, typer.Option(help="a folder of images, a tar, torchvision:NAME: decode it into DIR")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="side of the views in pixels, as the run will have it")] = None,
+    check: Annotated[bool, typer.Option("--check", help="read all pixels against their checksums")] = False,
+) -> None:
+    """Decode images once for many runs, or check such a store."""
+    from augaware import api
+
+    if data is None and not check:
+        raise RequestError("store: nothing to do; give --data SRC to build it, or --check to verify it")
+    if data is not None:
+        typer.echo(f"store {api.store(data, out=out, size=size)}; next: augaware pretrain --set store={out} ...")
+    if check:
+        damaged = api.check_store(out)
+        for line in damaged:
+            typer.echo(line)
+        if damaged:
+            raise typer.Exit(1)
+        typer.echo(f"store {out}: sound")
+
+
+@app.command()
 def views(
     data: Annotated[str, typer.Option(help="a folder of images, a tar, torchvision:NAME, shapes")],
     out: Annotated[Path, typer.Option(help="the PNG file")],

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from augaware import lookup
-from augaware.checkpoint import Run, check_device, environment, load_weights, seeded_encoder, write_file
+from augaware.checkpoint import Run, check_device, environment, load_weights, seeded_encoder
 from augaware.data.base import Source
+from augaware.disk import write_file
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder
 from augaware.recipe import Recipe

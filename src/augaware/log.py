@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from augaware.checkpoint import write_file
+from augaware.disk import write_file
 
 
 class Clock:

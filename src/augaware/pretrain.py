@@ -69,7 +69,9 @@ class Trainer:
         self._built(classes=1)  # a wrong spec is found before the images are read
         compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None
         memory = int(recipe.memory_gib * 2**30)
-        self.source = open_source(recipe.data, recipe.decoded_side, memory, progress=display.reading)
+        self.source = open_source(
+            recipe.data, recipe.decoded_side, memory, display.reading, store=recipe.store, say=display.line
+        )
         objective = self._built(len(self.source.classes) if self.source.labels is not None else None)
         if compiled is not None:
             if not compiled.done():

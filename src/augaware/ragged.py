@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,20 +39,39 @@ class Ragged:
 
     def padded(self) -> Tensor:
         """(B, channels, H, W), H and W the largest there are: each image in the top left corner, zeros beside it."""
-        return padded(self.images(), self.channels)
+        if not len(self):
+            return self.data.new_zeros(0, self.channels, 1, 1)
+        height, width = self.sizes.amax(0).tolist()
+        length = self.channels * height * width
+        if bool((self.sizes == self.sizes[0]).all() and (self.offsets % length == 0).all()):  # rows of a table
+            table = self.data[: len(self.data) // length * length].view(-1, length)
+            rows = room(len(self) * length, self.data.dtype).view(-1, length)
+            torch.index_select(table, 0, self.offsets // length, out=rows)
+            return rows.view(-1, self.channels, height, width)
+        pixels = room(len(self) * length, self.data.dtype).zero_().view(-1, self.channels, height, width)
+        for row, image in zip(pixels, self.images(), strict=True):
+            row[:, : image.shape[1], : image.shape[2]] = image
+        return pixels
 
 
-def padded(images: Sequence[Tensor], channels: int = 3) -> Tensor:
-    """Images (channels, h, w) of any sizes as (B, channels, H, W): each in the top left corner, zeros beside it."""
-    if not len(images):
-        return torch.zeros(0, channels, 1, 1, dtype=torch.uint8)
-    if len({image.shape for image in images}) == 1:
-        return torch.stack(list(images))
-    height, width = (max(image.shape[d] for image in images) for d in (1, 2))
-    pixels = images[0].new_zeros(len(images), channels, height, width)
-    for row, image in zip(pixels, images, strict=True):
-        row[:, : image.shape[1], : image.shape[2]] = image
-    return pixels
+def packed(images: Sequence[Tensor], channels: int = 3) -> Ragged:
+    """Images (channels, h, w) of any sizes, copied end to end into a buffer of their own."""
+    sizes = torch.tensor([image.shape[1:] for image in images], dtype=torch.int64).reshape(-1, 2)
+    data = room(channels * int(sizes.prod(1).sum()), images[0].dtype if len(images) else torch.uint8)
+    if len(images):
+        torch.cat([image.reshape(-1) for image in images], out=data)
+    return Ragged(data, starts(sizes, channels), sizes, channels)
+
+
+def room(count: int, dtype: torch.dtype = torch.uint8) -> Tensor:
+    """(count,), not filled: numpy's memory, which asks the system for huge pages, is written four times as fast."""
+    return torch.from_numpy(np.empty(count * dtype.itemsize, np.uint8)).view(dtype)
+
+
+def starts(sizes: Tensor, channels: int = 3) -> Tensor:
+    """Where each image of ``sizes`` (B, 2) begins when they lie end to end: (B,) int64."""
+    lengths = channels * sizes.prod(1)
+    return lengths.cumsum(0) - lengths
 
 
 def as_ragged(pixels: Tensor) -> Ragged:

@@ -63,6 +63,7 @@ class Recipe:
     snapshots: int = 0  # encoders kept along the way, evenly spaced, for curves over training
     health_images: int = 1024  # images of the health panel, once per epoch; 0 is none
     memory_gib: float = 4.0  # decoded images are kept in memory up to this size
+    store: str = ""  # a folder that keeps them between runs instead, of any size
 
     def __post_init__(self) -> None:
         hints = get_type_hints(Recipe)

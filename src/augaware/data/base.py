@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from augaware.ragged import Ragged, padded
+from augaware.ragged import Ragged, packed
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,12 @@ class ImageBatch:
         """(B, 3, H, W): padded."""
         return self.images.padded() if isinstance(self.images, Ragged) else self.images
 
+    def cut(self) -> list[Tensor]:
+        """Each image (3, h, w) by itself, as a view."""
+        if isinstance(self.images, Ragged):
+            return self.images.images()
+        return [image[:, :h, :w] for image, (h, w) in zip(self.images, self.sizes.tolist(), strict=True)]
+
     def to(self, device: torch.device | str) -> ImageBatch:
         """The same batch on ``device``; elsewhere than on the CPU it is padded."""
         if torch.device(device).type == "cpu":
@@ -42,9 +48,9 @@ class ImageBatch:
 
 
 def collate(images: list[Tensor], index: Tensor) -> ImageBatch:
-    """Stack uint8 images (3, h, w) of any sizes."""
-    sizes = torch.tensor([image.shape[1:] for image in images], dtype=torch.int64).reshape(-1, 2)
-    return ImageBatch(padded(images), sizes, index)
+    """The batch of uint8 images (3, h, w) of any sizes."""
+    together = packed(images)
+    return ImageBatch(together, together.sizes, index)
 
 
 @dataclass(frozen=True)

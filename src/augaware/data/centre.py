@@ -38,7 +38,4 @@ def centre_batch(source: Source, index: Tensor, size: int) -> Tensor:
         raise RequestError(f"data {source.name!r}: {lost} cannot be read ({reason}); remove or replace it")
     if bool((batch.sizes == batch.sizes[:1]).all()):
         return centre_crop(batch.pixels, size)
-    crops = [
-        centre_crop(pixels[:, :h, :w], size) for pixels, (h, w) in zip(batch.pixels, batch.sizes.tolist(), strict=True)
-    ]
-    return torch.stack(crops)
+    return torch.stack([centre_crop(image, size) for image in batch.cut()])

@@ -16,14 +16,15 @@ from torch import Tensor
 from augaware import lookup
 from augaware.data.base import ImageBatch, Source
 from augaware.data.folder import Folder
-from augaware.data.store import Stored, TooLarge
+from augaware.data.mapped import on_disk, place
+from augaware.data.store import Stored, TooLarge, in_memory
 from augaware.data.tar import TARS, Tar
 from augaware.errors import RequestError, did_you_mean
 
 ACCEPTED = (
     "a folder of images, a .tar, .tar.gz or .tgz, torchvision:NAME, shapes, imagenet100('FOLDER'), or a dotted spec"
 )
-_CHUNK = 64  # images decoded as one piece of work
+_PIECE = 32  # images decoded as one piece of work
 
 
 class Loader:
@@ -70,41 +71,46 @@ def open_source(
     memory: int = 4 << 30,
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
+    store: str = "",
+    say: Callable[[str], None] = lambda line: None,
 ) -> Source:
     """Open SRC: a folder, a tar, ``torchvision:NAME``, ``shapes`` or a dotted spec that gives a :class:`Source`.
 
     Its images are decoded once, by ``workers`` threads (one per core), shrunk to ``short_side`` pixels where theirs
-    is longer and kept when they fit in ``memory`` bytes; those that cannot be read are left out and listed in
-    ``skipped``. A larger source is decoded anew for each batch, and an unreadable image is found, and dropped from
-    its batch, only then. ``progress(done, total)`` is called as images are decoded. Raises :class:`RequestError`.
+    is longer, and kept: in the folder ``store`` for this run and others, or, without one, in memory if they fit in
+    ``memory`` bytes. Those that cannot be read are left out and listed in ``skipped``. A larger source is decoded anew
+    for each batch, and an unreadable image is found, and dropped from its batch, only then. ``progress(done, total)``
+    is called as images are decoded, ``say`` with lines on the store. Raises :class:`RequestError`.
     """
     if short_side is not None and short_side < 1:
         raise RequestError(f"short_side={short_side}: must be 1 pixel or more")
     source = _resolve(src, short_side)
-    workers = workers or os.cpu_count() or 1
     sample = source.batch(torch.linspace(0, len(source) - 1, min(len(source), 64)).long())
-    if int(sample.sizes.prod(1).sum()) * 3 * len(source) <= memory * max(1, len(sample)):
-        chunks = Loader(source, torch.split(torch.arange(len(source)), _CHUNK), workers)
-        try:
-            source = Stored(source, _reported(chunks, len(source), progress), memory)
-        except TooLarge:
+    size = int(sample.sizes.prod(1).sum()) * 3 * len(source) // max(1, len(sample))
+
+    def decoded(first: int) -> Iterator[tuple[Tensor, ImageBatch]]:
+        """The images from ``first`` on, piece by piece: the places asked for, and what could be read."""
+        pieces = [torch.arange(at, min(at + _PIECE, len(source))) for at in range(first, len(source), _PIECE)]
+        for index, batch in zip(pieces, Loader(source, pieces, workers or os.cpu_count() or 1), strict=True):
+            yield index, batch
+            if progress is not None:
+                progress(int(index[-1]) + 1, len(source))
+
+    try:
+        if store:
+            kept: Stored = on_disk(source, place(store, source, short_side), size, sample, decoded, say)
+        elif size <= memory:
+            kept = in_memory(source, (batch for _, batch in decoded(0)), size, memory)
+        else:
             return source
-    if not len(source):
-        first = source.skipped[0]
+    except TooLarge:
+        return source
+    if not len(kept):
+        first = kept.skipped[0]
         raise RequestError(
-            f"data {src!r}: none of its {len(source.skipped)} images can be read; {first.name}: {first.reason}"
+            f"data {src!r}: none of its {len(kept.skipped)} images can be read; {first.name}: {first.reason}"
         )
-    return source
-
-
-def _reported(
-    batches: Iterable[ImageBatch], total: int, progress: Callable[[int, int], None] | None
-) -> Iterator[ImageBatch]:
-    """``batches``, calling ``progress`` after each."""
-    for batch in batches:
-        yield batch
-        if progress is not None and len(batch):
-            progress(int(batch.index[-1]) + 1, total)
+    return kept
 
 
 def _resolve(src: str, short_side: int | None) -> Source:

@@ -1,4 +1,4 @@
-"""Sources made of other sources: decoded once and kept in memory, or a part of one."""
+"""Sources made of other sources: a part of one, or one whose images are decoded once and kept."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from augaware.data.base import ImageBatch, Source, collate
+from augaware.data.base import ImageBatch, Skipped, Source
 from augaware.data.files import digest
+from augaware.ragged import Ragged, room, starts
 
 
 class Part(Source):
@@ -41,52 +42,53 @@ class Part(Source):
         return ImageBatch(found.images, found.sizes, self._place[found.index])
 
 
-class TooLarge(Exception):  # noqa: N818 - it reads as the sentence it is
-    """The decoded images do not fit in the memory that was granted."""
-
-
 class Stored(Source):
-    """The images of ``source`` decoded once and kept as uint8: one tensor, so a batch is one gather, if sizes agree.
+    """The images ``index`` (M,) int64 of ``source``, decoded: end to end in one buffer, where a batch finds them.
 
-    ``batches`` are those of ``source``, all of it and in order. Images that could not be read are left out, so the
-    places of the others close up. Raises :class:`TooLarge` as soon as the pixels exceed ``memory`` bytes.
+    ``skipped`` are those that could not be read. Nothing is copied for a batch.
     """
 
-    def __init__(self, source: Source, batches: Iterable[ImageBatch], memory: int) -> None:
-        self._images: list[Tensor] = []
-        kept: list[Tensor] = []
-        for batch in batches:
-            kept.append(batch.index)
-            for image, (height, width) in zip(batch.pixels, batch.sizes.tolist(), strict=True):
-                self._images.append(image[:, :height, :width].clone())
-                memory -= 3 * height * width
-            if memory < 0:
-                raise TooLarge
-        part = Part(source, torch.cat([*kept, torch.empty(0, dtype=torch.int64)]), source.name)
+    def __init__(self, source: Source, index: Tensor, images: Ragged, skipped: Iterable[Skipped]) -> None:
+        part = Part(source, index, source.name)
         self.name, self.names, self.labels, self.classes = part.name, part.names, part.labels, part.classes
-        self.factors, self.skipped = part.factors, tuple(sorted(source.skipped, key=lambda image: image.name))
+        self.factors, self.images = part.factors, images
+        self.skipped = tuple(sorted({image.name: image for image in skipped}.values(), key=lambda image: image.name))
         self.fingerprint = source.fingerprint if len(part) == len(source) else part.fingerprint
-        self._stack = self._stacked()
-
-    def _stacked(self) -> Tensor | None:
-        """All images as one tensor (N, 3, H, W), and the list emptied; None when sizes differ."""
-        if len({image.shape for image in self._images}) != 1:
-            return None
-        stack = torch.empty(len(self._images), *self._images[0].shape, dtype=torch.uint8)
-        for place in reversed(range(len(stack))):
-            stack[place] = self._images.pop()  # freed one by one: never two copies of everything
-        return stack
 
     def __len__(self) -> int:
         return len(self.names)
 
     def load(self, index: int) -> Tensor:
         """Image number ``index``: (3, H, W) uint8, RGB."""
-        return self._images[index] if self._stack is None else self._stack[index]
+        return self.images[torch.tensor([index])].images()[0]
 
     def batch(self, index: Tensor) -> ImageBatch:
         """The images ``index`` (B,) int64."""
-        if self._stack is None:
-            return collate([self._images[i] for i in index.tolist()], index)
-        pixels = self._stack[index]
-        return ImageBatch(pixels, torch.tensor(pixels.shape[2:]).expand(len(index), 2), index)
+        images = self.images[index]
+        return ImageBatch(images, images.sizes, index)
+
+
+class TooLarge(Exception):  # noqa: N818 - it reads as the sentence it is
+    """The decoded images do not fit in the memory that was granted."""
+
+
+def in_memory(source: Source, batches: Iterable[ImageBatch], expected: int, memory: int) -> Stored:
+    """Keep the images of ``batches``, which are those of all of ``source`` in order, in memory.
+
+    Images that could not be read are left out, so the places of the others close up. ``expected`` is about how many
+    bytes they take; raises :class:`TooLarge` as soon as they exceed ``memory``.
+    """
+    data, end = room(min(memory, 2 * expected)), 0  # what is never written to costs nothing
+    index, sizes = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, 2, dtype=torch.int64)]
+    for batch in batches:
+        begin, end = end, end + 3 * int(batch.sizes.prod(1).sum())
+        if end > memory:
+            raise TooLarge
+        if end > len(data):  # only here, where the expectation was wrong by far, are there two copies for a moment
+            data = torch.cat((data[:begin], room(min(memory, 2 * end) - begin)))
+        if len(batch):
+            torch.cat([image.reshape(-1) for image in batch.cut()], out=data[begin:end])
+        index.append(batch.index)
+        sizes.append(batch.sizes)
+    shapes = torch.cat(sizes)
+    return Stored(source, torch.cat(index), Ragged(data[:end], starts(shapes), shapes), source.skipped)
