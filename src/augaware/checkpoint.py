@@ -149,10 +149,10 @@ def check_device(device: str) -> None:
         raise RequestError("device='cuda': torch finds no CUDA device here; use --device cpu or auto")
 
 
-def refuse_existing(out: Path | str, remedy: str = "remove it") -> None:
+def refuse_existing(out: Path | str, remedy: str = "remove it", option: str = "--out") -> None:
     """Raise :class:`RequestError` when ``out`` exists; ``remedy`` is what to do if not choosing another."""
     if Path(out).exists() or Path(out).is_symlink():
-        raise RequestError(f"--out {str(out)!r} exists already and is not overwritten; choose another, or {remedy}")
+        raise RequestError(f"{option} {str(out)!r} exists already and is not overwritten; choose another, or {remedy}")
 
 
 def resuming(out: Path | str) -> str:
@@ -203,6 +203,15 @@ def write_file(file: Path, content: bytes) -> None:
     draft = file.with_name(f".{file.name}.draft")
     draft.write_bytes(content)
     replace_file(draft, file)
+
+
+def write_output(out: Path | str, content: bytes, option: str = "--out") -> None:
+    """:func:`write_file`, in a folder that is made. Raises :class:`RequestError` where that cannot be."""
+    try:
+        Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)
+        write_file(Path(out), content)
+    except OSError as error:
+        raise RequestError(f"{option} {str(out)!r}: cannot write there ({error.strerror})") from None
 
 
 def replace_file(draft: Path, file: Path) -> None:
