@@ -12,7 +12,7 @@ import torch
 
 import augaware
 from augaware import lookup
-from augaware.bench import base, pictures
+from augaware.bench import base, pictures, turns
 from augaware.bench.augment import Apart, Augment, Pieces
 from augaware.bench.base import Side
 from augaware.bench.rows import remarks, rows, table
@@ -20,6 +20,7 @@ from augaware.bench.turns import Failed, Process, Round, enough, timed
 from augaware.bench.two_views import OURS, PEERS, PerImage, TwoViews
 from augaware.cli import main
 from augaware.errors import RequestError
+from augaware.progress import Display
 from augaware.ragged import Ragged
 from augaware.recipe import Recipe
 
@@ -230,11 +231,49 @@ def test_time_in_other_processes_counts() -> None:
     assert done.items == 30
     assert done.per_core == pytest.approx(5, rel=0.05)
     assert enough(Sleeper(), 0) == 1
+    assert enough(Sleeper(), 1e-4) > 1
 
 
 def test_a_side_that_ends_says_why(tmp_path: Path) -> None:
     with Process("augment(images=1)", Side("nobody", 1), tmp_path) as process, pytest.raises(Failed, match="Stop"):
         process.ask(size=32, seconds=0)
+
+
+def test_each_round_begins_with_another_and_a_side_that_fails_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    class Scripted:
+        def __init__(self, spec: str, side: Side, folder: Path) -> None:
+            self.side = side
+
+        def __enter__(self) -> Scripted:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            asked.append(f"end {self.side.name}")
+
+        def ask(self, **request: Any) -> dict[str, Any]:
+            asked.append(self.side.name)
+            if self.side.name == fails and len(asked) > 5:
+                raise Failed("no memory")
+            return {} if "size" in request else {"items": 1, "cpu": 1.0, "wall": 1.0}
+
+    monkeypatch.setattr(turns, "Process", Scripted)
+    bench, sides = Augment(sizes=[32, 96], rounds=2), [Side("augaware", 1), Side("a", 1), Side("b", 1)]
+    fails = "a"
+    with Display("bench", 18) as display:
+        found = turns.take_turns(bench, "augment", sides, tmp_path, display)
+    rounds = ["augaware", "a", "b", "augaware", "a", "b", "a", "b", "augaware"]
+    assert asked[:9] == rounds
+    assert [[side.name for side in measured] for measured in found.values()] == [["augaware", "b"]] * 2
+    assert "a, 1 threads, at 32 px: ended (no memory); left out" in capsys.readouterr().err
+    assert asked[-3:] == ["end b", "end a", "end augaware"]
+    asked.clear()
+    fails = "augaware"
+    with Display("bench", 18) as display, pytest.raises(RuntimeError, match="no memory"):
+        turns.take_turns(bench, "augment", sides, tmp_path, display)
 
 
 def test_ratios_are_taken_within_a_round() -> None:

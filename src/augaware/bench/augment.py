@@ -30,7 +30,7 @@ class Augment(Bench):
     """
 
     def __init__(
-        self, sizes: Sequence[int] = (32, 96, 224), images: int | None = None, rounds: int = 7, seconds: float = 1.0
+        self, sizes: Sequence[int] = (32, 96, 224), images: int | None = None, rounds: int = 7, seconds: float = 0.5
     ) -> None:
         super().__init__(sizes, rounds, seconds)
         if images is not None and (type(images) is not int or images < 1):

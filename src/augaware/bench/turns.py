@@ -6,7 +6,9 @@ requests, one JSON object a line, and answers each with one.
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -21,8 +23,6 @@ from typing import Any
 from augaware import lookup
 from augaware.bench.base import OURS, Bench, Side, Work
 from augaware.progress import Display
-
-Rounds = dict[Side, list["Round"]]
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,13 @@ class Process:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill() if kind else self._process.terminate()
-        self._process.communicate()
+        if kind:
+            self._process.kill()
+        try:
+            self._process.communicate(timeout=30)  # no more requests: it ends
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """The answer to a request. Raises :class:`Failed`."""
@@ -97,35 +102,32 @@ def take_turns(
 ) -> dict[int, dict[Side, list[Round]]]:
     """Size -> side -> its rounds. A peer that fails is left out, and said; where we fail, so does the bench."""
     measured: dict[int, dict[Side, list[Round]]] = {}
-    done = 0
+    steps = itertools.count(1)
     with ExitStack() as stack:
         processes = [stack.enter_context(Process(spec, side, folder)) for side in sides]
 
-        def each(processes: Sequence[Process], **request: Any) -> dict[Side, dict[str, Any]]:
-            nonlocal done
+        def each(**request: Any) -> dict[Process, dict[str, Any]]:
             answers = {}
             for process in processes:
-                name = process.side.name
                 try:
-                    answers[process.side] = process.ask(**request)
+                    answers[process] = process.ask(**request)
                 except Failed as failed:
-                    if name == OURS:
-                        raise RuntimeError(f"the process of {name!r} ended: {failed}") from None
-                    display.line(f"{name} is left out, its process ended: {failed}")
-                done += 1
-                display.update(min(done, display.total), f"{name}, {size} px")
+                    line = f"{process.side.name}, {process.side.threads} threads, at {size} px: ended ({failed})"
+                    if process.side.name == OURS:
+                        raise RuntimeError(line) from None
+                    display.line(f"{line}; left out")
+                display.update(next(steps), f"{process.side.name}, {size} px")
             return answers
 
         for size in bench.sizes:
-            ready = each(processes, size=size, seconds=bench.seconds)
-            processes = [process for process in processes if process.side in ready]
-            rounds: Rounds = {process.side: [] for process in processes}
-            for number in range(bench.rounds):
-                start = number % len(processes)  # each round begins with another
-                found = each([*processes[start:], *processes[:start]], passes=True)
-                processes = [process for process in processes if process.side in found]
-                for side, answer in found.items():
-                    rounds[side].append(Round(**answer))
+            processes = list(each(size=size, seconds=bench.seconds))
+            rounds: dict[Side, list[Round]] = {side: [] for side in sides}
+            for _ in range(bench.rounds):
+                answers = each(passes=True)
+                for process, answer in answers.items():
+                    rounds[process.side].append(Round(**answer))
+                processes = [process for process in processes if process in answers]
+                processes = [*processes[1:], *processes[:1]]  # each round begins with another
             measured[size] = {side: turns for side, turns in rounds.items() if len(turns) == bench.rounds}
     return measured
 
@@ -141,8 +143,8 @@ def enough(work: Work, seconds: float) -> int:
     """How many passes a round needs to last ``seconds``; the job is done at least twice, and so is warm."""
     passes = 1
     timed(work, passes)
-    while timed(work, passes).wall < seconds:
-        passes *= 2
+    while (wall := timed(work, passes).wall) < seconds:
+        passes = math.ceil(passes * min(1.2 * seconds / max(wall, 1e-9), 10))
     return passes
 
 

@@ -171,7 +171,7 @@ class Lightly(PerImage):
 
 
 class AlbumentationsX(PerImage):
-    """albumentationsx on uint8 arrays."""
+    """albumentationsx on uint8 arrays. It is AGPL: never a dependency of ours, not even an optional one."""
 
     package, module = "albumentationsx", "albumentations"
     note = f"uint8 arrays, rounded after each step; its resizing is not antialiased{PROCESSES}"
