@@ -58,6 +58,7 @@ def test_the_json_is_what_scripts_read(record: dict[str, Any]) -> None:
         low, high = row["spread"]
         assert 0 < low <= row["per_core"] <= high
         assert row["wall"] > 0
+        assert {key: len(found) for key, found in row["rounds"].items()} == {"per_core": 2, "wall": 2}
         assert ("ours_per_core" in row) == (row["side"] == "augaware plain")
         assert ("threads_wall" in row) == (row["threads"] > 1)
     assert "drawn images" in record["images"]
@@ -237,7 +238,7 @@ def test_time_in_other_processes_counts() -> None:
 
 
 def test_a_side_that_ends_says_why(tmp_path: Path) -> None:
-    with Process("augment(images=1)", Side("nobody", 1), tmp_path) as process, pytest.raises(Failed, match="Stop"):
+    with Process("augment(images=1)", Side("nobody", 1), tmp_path) as process, pytest.raises(Failed, match="nobody"):
         process.ask(size=32, seconds=0)
 
 

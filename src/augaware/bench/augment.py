@@ -63,11 +63,11 @@ class Augment(Bench):
             for threads in ((1,) if kind.part else sorted({1, cores()}))
         ]
 
-    def work(self, side: Side, size: int, folder: Path) -> Work:
+    def work(self, name: str, threads: int, size: int, folder: Path) -> Work:
         """One pass is one batch."""
-        kind, found = {**OURS, **PEERS}[side.name], pictures.load(folder, size)
-        if side.threads > 1 and kind.alone:
-            return Apart(kind, found, size, side.threads)
+        kind, found = {**OURS, **PEERS}[name], pictures.load(folder, size)
+        if threads > 1 and kind.alone:
+            return Apart(kind, found, size, threads)
         return Together(kind, found, size)
 
 

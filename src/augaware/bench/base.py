@@ -77,8 +77,8 @@ class Bench(ABC):
         """All sides, ours first; ``peers``: other libraries too, installed or not."""
 
     @abstractmethod
-    def work(self, side: Side, size: int, folder: Path) -> Work:
-        """Make ``side`` ready for ``size``; called in its process."""
+    def work(self, name: str, threads: int, size: int, folder: Path) -> Work:
+        """Make the side of this name and number of threads ready for ``size``; called in its process."""
 
 
 def cores() -> int:

@@ -18,23 +18,29 @@ def rows(measured: Measured) -> list[Row]:
     """One for each size, side and number of threads.
 
     ``per_core`` and ``wall`` are items per CPU second and per second on the clock, medians over rounds, and ``spread``
-    the least and most of ``per_core``. The others are [median, least, most] of ratios within a round: ``ours_per_core``
-    and ``ours_wall``, how many times as fast we are with as many threads; ``threads_wall``, how many times as fast the
-    side is with all its threads as with one; of a part of our job ``share``, its CPU time over all of ours.
+    the least and most of ``per_core``; ``rounds`` has them all, round by round. The others are [median, least, most]
+    of ratios within a round: ``ours_per_core`` and ``ours_wall``, how many times as fast we are with as many threads;
+    ``threads_wall``, how many times as fast the side is with all its threads as with one; of a part of our job
+    ``share``, its CPU time over all of ours.
     """
     found = []
     for size, sides in measured.items():
         given = {(side.name, side.threads): turns for side, turns in sides.items()}
         for side, turns in sides.items():
             per_core, wall = [turn.per_core for turn in turns], [turn.per_second for turn in turns]
-            row: Row = {"side": side.name, "size": size, "threads": side.threads}
-            row |= {"per_core": statistics.median(per_core), "wall": statistics.median(wall)}
-            row |= {"spread": [min(per_core), max(per_core)], "rounds": len(turns)}
-            row |= {"note": side.note, "version": _version(side.package)}
-            ours = given.get((OURS, side.threads))
-            if ours and side.name != OURS:
-                ratio = ratios([turn.per_core for turn in ours], per_core)
-                row |= {"share": ratio} if side.part else {"ours_per_core": ratio}
+            row: Row = {
+                "side": side.name,
+                "size": size,
+                "threads": side.threads,
+                "per_core": statistics.median(per_core),
+                "wall": statistics.median(wall),
+                "spread": [min(per_core), max(per_core)],
+                "rounds": {"per_core": per_core, "wall": wall},
+                "note": side.note,
+                "version": _version(side.package),
+            }
+            if side.name != OURS and (ours := given.get((OURS, side.threads))):
+                row["share" if side.part else "ours_per_core"] = ratios([turn.per_core for turn in ours], per_core)
                 if not side.part:
                     row["ours_wall"] = ratios([turn.per_second for turn in ours], wall)
             if side.threads > 1 and (alone := given.get((side.name, 1))):

@@ -157,13 +157,12 @@ def main(spec: str, name: str, threads: str, folder: str) -> None:
     torch.set_num_threads(int(threads))
     torch.manual_seed(0)
     bench: Bench = lookup.build("bench", spec)
-    side = next(s for s in bench.sides(peers=True) if (s.name, s.threads) == (name, int(threads)))
     work, passes = None, 0
     for line in sys.stdin:
         request = json.loads(line)
         if "size" in request:
             work = None  # its memory and its processes go before the next comes
-            work = bench.work(side, request["size"], Path(folder))
+            work = bench.work(name, int(threads), request["size"], Path(folder))
             passes = enough(work, request["seconds"])
             answer: dict[str, Any] = {}
         else:
