@@ -201,11 +201,11 @@ class AlbumentationsX(PerImage):
 
 
 class Kornia(TwoViews):
-    """kornia.augmentation on whole batches, parameters per image."""
+    """kornia.augmentation on batches, parameters per image."""
 
     package = module = "kornia"
     note = (
-        "whole batches; its resizing is not antialiased; images of mixed sizes it gets at 10/7 of the view, "
+        "batches of some 4 MB; its resizing is not antialiased; images of mixed sizes it gets at 10/7 of the view, "
         "320x320 for 224: not the same job"
     )
 
@@ -213,6 +213,7 @@ class Kornia(TwoViews):
         import kornia.augmentation as K
 
         recipe, kernel = Recipe(data="", size=size), GaussianBlur(size).kernel
+        self.part_size = max(1, (4 << 20) // (3 * 4 * size**2))
         self.pixels = torch.cat([_square(image, size) for image in images.images()])
         self.view = K.AugmentationSequential(
             K.RandomResizedCrop((size, size), scale=(0.2, 1.0), align_corners=False),
@@ -225,9 +226,12 @@ class Kornia(TwoViews):
         )
 
     def __call__(self, index: Tensor) -> Batches:
-        """A batch at a time; it wants floats."""
-        x = self.pixels[index].float() / 255
-        return self.view(x), self.view(x)
+        """In parts that stay in the cache: up to twice as fast as the whole batch at once. It wants floats."""
+        pairs = []
+        for part in torch.split(index, self.part_size):
+            x = self.pixels[part].float() / 255
+            pairs.append((self.view(x), self.view(x)))
+        return torch.cat([one for one, _ in pairs]), torch.cat([two for _, two in pairs])
 
 
 def _square(image: Tensor, size: int) -> Tensor:
