@@ -204,9 +204,10 @@ class Kornia(TwoViews):
     """kornia.augmentation on batches, parameters per image."""
 
     package = module = "kornia"
+    alone = True  # its threads wait for each other at every operation
     note = (
         "batches of some 4 MB; its resizing is not antialiased; images of mixed sizes it gets at 10/7 of the view, "
-        "320x320 for 224: not the same job"
+        f"320x320 for 224: not the same job{PROCESSES}"
     )
 
     def __init__(self, images: Ragged, size: int) -> None:
