@@ -18,10 +18,11 @@ _PUBLIC = {
     "resume": "augaware.api",
     "evaluate": "augaware.api",
     "report": "augaware.api",
+    "bench": "augaware.api",
     "Recipe": "augaware.recipe",
     "RequestError": "augaware.errors",
 }
-__all__ = ["Recipe", "RequestError", "evaluate", "pretrain", "report", "resume"]
+__all__ = ["Recipe", "RequestError", "bench", "evaluate", "pretrain", "report", "resume"]
 
 
 def __getattr__(name: str) -> Any:

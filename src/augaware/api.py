@@ -141,7 +141,7 @@ def views(
     from augaware.augment.plan import pipelines
     from augaware.checkpoint import refuse_existing
     from augaware.data.loader import open_source
-    from augaware.disk import write_file
+    from augaware.disk import write_output
     from augaware.picture import views_png
     from augaware.recipe import Recipe
 
@@ -153,9 +153,27 @@ def views(
     planned = pipelines(recipe)
     source = open_source(data, recipe.decoded_side, store=recipe.store)
     picture = views_png(source, planned, torch.arange(min(count, len(source))), seed)
-    try:
-        Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)
-        write_file(Path(out), picture)
-    except OSError as error:
-        raise RequestError(f"--out {str(out)!r}: cannot write there ({error.strerror})") from None
+    write_output(out, picture)
     return Path(out)
+
+
+def bench(spec: str, *, peers: bool = False, data: str | None = None, json: str | Path | None = None) -> Result:
+    """Measure how fast: ``"augment"``, or with arguments, ``"augment(sizes=[96], rounds=15)"``.
+
+    ``peers``: other libraries too, where they are installed. ``data``: SRC of the images; None draws them. Returns
+    ``{"bench", "rows": [{"side", "size", "threads", "per_core", "wall", "spread", ...}], "environment", ...}``
+    (:func:`augaware.bench.rows.rows`), and writes it to the new file ``json``.
+    """
+    from json import dumps
+
+    from augaware.bench.run import run
+    from augaware.checkpoint import environment, refuse_existing
+    from augaware.disk import write_output
+
+    if json is not None:
+        refuse_existing(json, option="--json")
+    record = run(spec, peers, data)
+    record["environment"] = environment() | record.pop("machine")
+    if json is not None:
+        write_output(json, (dumps(record, indent=2) + "\n").encode(), option="--json")
+    return record

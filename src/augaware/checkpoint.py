@@ -146,10 +146,10 @@ def check_device(device: str) -> None:
         raise RequestError("device='cuda': torch finds no CUDA device here; use --device cpu or auto")
 
 
-def refuse_existing(out: Path | str, remedy: str = "remove it") -> None:
+def refuse_existing(out: Path | str, remedy: str = "remove it", option: str = "--out") -> None:
     """Raise :class:`RequestError` when ``out`` exists; ``remedy`` is what to do if not choosing another."""
     if Path(out).exists() or Path(out).is_symlink():
-        raise RequestError(f"--out {str(out)!r} exists already and is not overwritten; choose another, or {remedy}")
+        raise RequestError(f"{option} {str(out)!r} exists already and is not overwritten; choose another, or {remedy}")
 
 
 def resuming(out: Path | str) -> str:

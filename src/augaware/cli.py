@@ -30,6 +30,7 @@ ROOMS = {
     "datasets": "data",
     "encoders": "nets",
     "recipes": "recipes",
+    "benches": "bench",
 }
 
 
@@ -188,6 +189,24 @@ def views(
     from augaware.recipe import parse_settings
 
     typer.echo(f"wrote {api.views(data, out=out, count=count, size=size, seed=seed, set=parse_settings(set or []))}")
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(metavar="BENCH", help="such as augment or 'augment(sizes=[96], rounds=15)'")],
+    peers: Annotated[bool, typer.Option("--peers", help="other libraries too, those that are installed")] = False,
+    data: Annotated[str | None, typer.Option(help="a folder of images, a tar, ...; else they are drawn")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="for scripts; a new file")] = None,
+) -> None:
+    """Measure how fast the library is on this machine, beside its peers, in turns."""
+    from augaware import api
+    from augaware.bench.rows import remarks, table
+    from augaware.progress import print_table
+
+    record = api.bench(what, peers=peers, data=data, json=as_json)
+    print_table(f"{what}: medians [least, most]", *table(record["rows"], record["unit"]))
+    for line in remarks(record["rows"]):
+        typer.echo(line)
 
 
 @app.command()

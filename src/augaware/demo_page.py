@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from augaware.progress import print_table
 from augaware.recipes.demo import demo as recipe
 from augaware.report.page import Bars, Picture, Scatter, Section, Table, Text, Value, render, save
 
@@ -115,7 +116,7 @@ def page(
     kept = table(results, baselines)
     gain = differences(results)
     for part in (kept, gain):
-        print_table(part)
+        show(part)
     bars = Bars(
         "What a linear probe reads off the frozen features (R2 or accuracy; bars are standard deviations over seeds)",
         [TITLES.get(c, c) for c in SHOWN],
@@ -208,17 +209,9 @@ def _neighbours(encoders: Mapping[str, str], seed: int) -> Picture:
     )
 
 
-def print_table(part: Table) -> None:
+def show(part: Table) -> None:
     """The table on the terminal."""
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    shown = RichTable(title=part.caption)
-    for place, column in enumerate(part.columns):
-        shown.add_column(column, justify="left" if place == 0 else "right")
-    for row in part.rows:
-        shown.add_row(*(_cell(cell) for cell in row))
-    Console(width=None if Console().is_terminal else 200).print(shown)
+    print_table(part.caption, part.columns, [[_cell(cell) for cell in row] for row in part.rows])
 
 
 def _cell(cell: object) -> str:

@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from augaware.errors import RequestError
+
 
 def held(folder: int) -> bool:
     """Whether this process got hold of an open folder; where the file system has no locks, it is taken on trust.
@@ -26,6 +28,15 @@ def write_file(file: Path, content: bytes) -> None:
     draft = file.with_name(f".{file.name}.draft")
     draft.write_bytes(content)
     replace_file(draft, file)
+
+
+def write_output(out: Path | str, content: bytes, option: str = "--out") -> None:
+    """:func:`write_file`, in a folder that is made. Raises :class:`RequestError` where that cannot be."""
+    try:
+        Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)
+        write_file(Path(out), content)
+    except OSError as error:
+        raise RequestError(f"{option} {str(out)!r}: cannot write there ({error.strerror})") from None
 
 
 def replace_file(draft: Path, file: Path) -> None:

@@ -28,6 +28,7 @@ SINGULAR = {
     "data": "data",
     "recipes": "recipe",
     "analysis": "analysis",
+    "bench": "bench",
 }
 CONTEXT = {"hosts": 1, "awareness": 1, "augment": 1}  # leading arguments that the library passes, not the spec
 EXPECTED = "Expected:"

@@ -1,0 +1,96 @@
+"""What was measured, as rows: for scripts (``--json``) and as a table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from augaware.bench.base import OURS, Side
+from augaware.bench.turns import Round
+
+Row = dict[str, Any]
+Measured = Mapping[int, Mapping[Side, Sequence[Round]]]
+
+
+def rows(measured: Measured) -> list[Row]:
+    """One for each size, side and number of threads.
+
+    ``per_core`` and ``wall`` are items per CPU second and per second on the clock, medians over rounds, and ``spread``
+    the least and most of ``per_core``; ``rounds`` has them all, round by round. The others are [median, least, most]
+    of ratios within a round: ``ours_per_core`` and ``ours_wall``, how many times as fast we are with as many threads;
+    ``threads_wall``, how many times as fast the side is with all its threads as with one; of a part of our job
+    ``share``, its CPU time over all of ours.
+    """
+    found = []
+    for size, sides in measured.items():
+        given = {(side.name, side.threads): turns for side, turns in sides.items()}
+        for side, turns in sides.items():
+            per_core, wall = [turn.per_core for turn in turns], [turn.per_second for turn in turns]
+            row: Row = {
+                "side": side.name,
+                "size": size,
+                "threads": side.threads,
+                "per_core": statistics.median(per_core),
+                "wall": statistics.median(wall),
+                "spread": [min(per_core), max(per_core)],
+                "rounds": {"per_core": per_core, "wall": wall},
+                "note": side.note,
+                "version": _version(side.package),
+            }
+            if side.name != OURS and (ours := given.get((OURS, side.threads))):
+                row["share" if side.part else "ours_per_core"] = ratios([turn.per_core for turn in ours], per_core)
+                if not side.part:
+                    row["ours_wall"] = ratios([turn.per_second for turn in ours], wall)
+            if side.threads > 1 and (alone := given.get((side.name, 1))):
+                row["threads_wall"] = ratios(wall, [turn.per_second for turn in alone])
+            found.append(row)
+    return found
+
+
+def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
+    """[median, least, most] of the ratios round by round."""
+    each = [a / b for a, b in zip(over, under, strict=True)]
+    return [statistics.median(each), min(each), max(each)]
+
+
+def table(found: Sequence[Row], unit: str) -> tuple[list[str], list[list[str]]]:
+    """Columns and lines of text."""
+    columns = ["side", "px", "threads", f"{unit} / CPU s", f"{unit} / s", "ours, CPU", "ours, clock", "threads, clock"]
+    lines = []
+    for row in found:
+        if "share" not in row:
+            line = [row["side"], str(row["size"]), str(row["threads"])]
+            line += [_spread([row["per_core"], *row["spread"]], 0), f"{row['wall']:.0f}"]
+            line += [_times(row.get(key)) for key in ("ours_per_core", "ours_wall", "threads_wall")]
+            lines.append(line)
+    return columns, lines
+
+
+def remarks(found: Sequence[Row]) -> list[str]:
+    """What the columns of :func:`table` are, how each side was run, and the share of parts, in lines."""
+    lines = ["ours: how many times as fast; threads: how many times as fast as with one; both within a round"]
+    notes = dict.fromkeys((row["side"], row["version"], row["note"]) for row in found if "share" not in row)
+    lines += [f"{side} {version or ''}: {note}" for side, version, note in notes]
+    for row in found:
+        if "share" in row:
+            share = _spread([100 * part for part in row["share"]], 2)
+            lines.append(f"{row['side']}: {row['note']}, at {row['size']} px {share} % of the CPU time of ours")
+    return lines
+
+
+def _spread(numbers: Sequence[float], digits: int) -> str:
+    middle, low, high = (f"{number:.{digits}f}" for number in numbers)
+    return f"{middle} [{low}, {high}]"
+
+
+def _times(ratio: Sequence[float] | None) -> str:
+    return f"{_spread(ratio, 2)} x" if ratio else ""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

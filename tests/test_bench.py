@@ -1,0 +1,311 @@
+"""The benches: what scripts read, what is said of peers that are missing, and that each side does the same job."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import augaware
+from augaware import lookup
+from augaware.bench import base, pictures, turns
+from augaware.bench.augment import Apart, Augment, Pieces
+from augaware.bench.base import Side
+from augaware.bench.rows import remarks, rows, table
+from augaware.bench.turns import Failed, Process, Round, enough, timed
+from augaware.bench.two_views import OURS, PEERS, PerImage, TwoViews
+from augaware.cli import main
+from augaware.errors import RequestError
+from augaware.progress import Display
+from augaware.ragged import Ragged
+from augaware.recipe import Recipe
+
+TINY = "augment(sizes=[32], images=8, rounds=2, seconds=0)"
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    """As if ``modules`` were not installed."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(base.importlib.util, "find_spec", lambda name: None if name in modules else found(name))
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The record of the command at a tiny setting, on a machine without peers."""
+    file = tmp_path_factory.mktemp("bench") / "deep" / "bench.json"
+    with pytest.MonkeyPatch.context() as patch:
+        without(patch, *(kind.module for kind in PEERS.values()))
+        assert main(["bench", TINY, "--peers", "--json", str(file)]) == 0
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def test_the_json_is_what_scripts_read(record: dict[str, Any]) -> None:
+    assert record["bench"] == "augment"
+    assert {"torch", "command", "cores", "cpu"} <= record["environment"].keys()
+    sides = {(row["side"], row["threads"]) for row in record["rows"]}
+    every = sorted({1, base.cores()})
+    expected = {(name, t) for name in ("augaware", "augaware plain") for t in every}
+    assert sides == expected | {("augaware color_diff", 1)}
+    for row in record["rows"]:
+        assert {"side", "size", "threads", "per_core", "wall", "spread"} <= row.keys()
+        assert row["size"] == 32
+        low, high = row["spread"]
+        assert 0 < low <= row["per_core"] <= high
+        assert row["wall"] > 0
+        assert {key: len(found) for key, found in row["rounds"].items()} == {"per_core": 2, "wall": 2}
+        assert ("ours_per_core" in row) == (row["side"] == "augaware plain")
+        assert ("threads_wall" in row) == (row["threads"] > 1)
+    assert "drawn images" in record["images"]
+
+
+def test_a_missing_peer_is_skipped_and_said(record: dict[str, Any]) -> None:
+    assert record["skipped"] == {name: f"not installed; pip install {kind.package}" for name, kind in PEERS.items()}
+
+
+def test_without_peers_ours_alone_is_measured() -> None:
+    assert {side.name for side in Augment().sides(peers=False)} == set(OURS)
+    assert {side.name for side in Augment().sides(peers=True)} == {*OURS, *PEERS}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["agument"], ["unknown bench 'agument'", "accepted: augment", "did you mean 'augment'?"]),
+        (["augment(size=32)"], ["unknown argument 'size'", "sizes"]),
+        (["augment(sizes=[0])"], ["sizes=[0]", "at least 1"]),
+        (["augment(images=0)"], ["images=0", "at least 1"]),
+        (["augment(rounds=0)"], ["rounds=0", "at least 1"]),
+        (["augment(seconds=-1)"], ["seconds=-1", "0 or more"]),
+        ([TINY, "--data", "no/such/folder"], ["'no/such/folder'", "no such folder"]),
+        ([TINY, "--json", "FULL"], ["--json", "exists already"]),
+        ([], ["BENCH"]),
+    ],
+    ids=lambda value: value[0] if value else "nothing",
+)
+def test_a_wrong_request_is_one_line(
+    arguments: list[str], words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = tmp_path / "full.json"
+    full.write_text("mine")
+    assert main(["bench", *(str(full) if a == "FULL" else a for a in arguments)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert all(word in captured.err for word in words), captured.err
+    assert full.read_text() == "mine"
+
+
+def test_the_function_takes_what_the_command_takes(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"--json .* exists already"):
+        augaware.bench(TINY, json=tmp_path)
+
+
+# --- images ---
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Ragged:
+    pictures.write(tmp_path, 32, 6, None)
+    return pictures.load(tmp_path, 32)
+
+
+@pytest.mark.parametrize(("size", "least", "most"), [(32, 32, 32), (96, 96, 96), (224, 256, 500)])
+def test_images_have_the_sizes_that_are_said(size: int, least: int, most: int) -> None:
+    found = pictures.shapes(size, 400)
+    assert (int(found.min()), int(found.max())) >= (least, least)
+    assert least <= int(found.min()) <= least + 3
+    assert most - 3 <= int(found.max()) <= most
+    assert f"{least}" in pictures.described(size)
+    assert f"{most}" in pictures.described(size)
+
+
+def test_drawn_images_are_colourful_and_smooth_as_natural_ones() -> None:
+    image = pictures.draw(0, 96, 80).float()
+    assert image.shape == (3, 96, 80)
+    assert torch.equal(image, pictures.draw(0, 96, 80).float())
+    assert not torch.equal(image, pictures.draw(1, 96, 80).float())
+    assert image.std() > 25
+    assert (image[0] - image[2]).std() > 10
+    neighbours = torch.stack((image[:, :, 1:].flatten(), image[:, :, :-1].flatten()))
+    assert torch.corrcoef(neighbours)[0, 1] > 0.9
+
+
+def test_images_of_a_source_are_resized(image_folder: Path, tmp_path: Path) -> None:
+    origin = pictures.write(tmp_path, 130, 30, str(image_folder))  # more than there are
+    assert origin == "short sides 30 to 32"
+    found = pictures.load(tmp_path, 130)
+    assert torch.equal(found.sizes, pictures.shapes(130, 30))
+    assert all(image.float().std() > 10 for image in found.images())
+
+
+# --- sides ---
+
+
+@pytest.mark.parametrize("name", [name for name, kind in {**OURS, **PEERS}.items() if not kind.part])
+@pytest.mark.filterwarnings("ignore")  # what a peer says is its own
+def test_each_side_makes_two_views_of_each_image(name: str, images: Ragged) -> None:
+    kind = {**OURS, **PEERS}[name]
+    pytest.importorskip(kind.module)
+    torch.manual_seed(0)
+    index = torch.arange(len(images))
+    recipe = Recipe(data="")
+    views = kind(images, 32)
+    one, two = views(index)
+    mean, std = (torch.tensor(n).reshape(3, 1, 1) for n in (recipe.mean, recipe.std))
+    for view in (one, two):
+        assert view.shape == (6, 3, 32, 32)
+        assert view.dtype == torch.float32
+        pixels = view * std + mean
+        assert pixels.min() > -0.02
+        assert pixels.max() < 1.02
+        assert pixels.std() > 0.05
+    assert not torch.allclose(one, two, atol=0.05)
+    assert not torch.allclose(one, views(index)[0], atol=0.05)  # drawn anew
+
+
+@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.filterwarnings("ignore")
+def test_peers_take_images_of_mixed_sizes(name: str, tmp_path: Path) -> None:
+    pytest.importorskip(PEERS[name].module)
+    pictures.write(tmp_path, 128, 2, None)
+    one, _ = PEERS[name](pictures.load(tmp_path, 128), 128)(torch.arange(2))
+    assert one.shape == (2, 3, 128, 128)
+
+
+class Constant(PerImage):
+    """A peer that needs no package."""
+
+    def transform(self, size: int) -> Any:
+        return lambda image: image.float()
+
+
+def test_worker_processes_do_all_pieces_and_count_their_time(images: Ragged) -> None:
+    torch.manual_seed(0)
+    work = Apart(Constant, images, 32, workers=2)
+    assert work.items == 6
+    first, second = work(2), work(3)
+    assert min(first, second) > 0
+    assert len(work.order) == 3
+    pieces = Pieces(Constant, images, 32, piece=4)
+    assert [len(pieces[n][0]) for n in range(3)] == [4, 2, 4]
+
+
+def test_the_part_that_only_omega_needs_is_small(images: Ragged) -> None:
+    part, ours = OURS["augaware color_diff"](images, 32), OURS["augaware"](images, 32)
+    index = torch.arange(len(images))
+    for views in (part, ours):
+        views(index)  # compiled
+    assert spent(part, index) < 0.5 * spent(ours, index)
+
+
+def spent(views: TwoViews, index: torch.Tensor) -> float:
+    class Once:
+        items = len(index)
+
+        def __call__(self, passes: int) -> float:
+            for _ in range(passes):
+                views(index)
+            return 0.0
+
+    return min(timed(Once(), 5).cpu for _ in range(5))
+
+
+# --- turns and rows ---
+
+
+class Sleeper:
+    """Work that another process does, in 2 s of its time and 1 ms on the clock."""
+
+    items = 10
+
+    def __call__(self, passes: int) -> float:
+        time.sleep(0.001 * passes)
+        return 2.0 * passes
+
+
+def test_time_in_other_processes_counts() -> None:
+    done = timed(Sleeper(), 3)
+    assert done.items == 30
+    assert done.per_core == pytest.approx(5, rel=0.05)
+    assert enough(Sleeper(), 0) == 1
+    assert 2 < enough(Sleeper(), 0.02) < 40
+
+
+def test_a_side_that_ends_says_why(tmp_path: Path) -> None:
+    with Process("augment(images=1)", Side("nobody", 1), tmp_path) as process, pytest.raises(Failed, match="nobody"):
+        process.ask(size=32, seconds=0)
+
+
+def test_each_round_begins_with_another_and_a_side_that_fails_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    class Scripted:
+        def __init__(self, spec: str, side: Side, folder: Path) -> None:
+            self.side = side
+
+        def __enter__(self) -> Scripted:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            asked.append(f"end {self.side.name}")
+
+        def ask(self, **request: Any) -> dict[str, Any]:
+            asked.append(self.side.name)
+            if self.side.name == fails and len(asked) > 5:
+                raise Failed("no memory")
+            return {} if "size" in request else {"items": 1, "cpu": 1.0, "wall": 1.0}
+
+    monkeypatch.setattr(turns, "Process", Scripted)
+    bench, sides = Augment(sizes=[32, 96], rounds=2), [Side("augaware", 1), Side("a", 1), Side("b", 1)]
+    fails = "a"
+    with Display("bench", 18) as display:
+        found = turns.take_turns(bench, "augment", sides, tmp_path, display)
+    rounds = ["augaware", "a", "b", "augaware", "a", "b", "a", "b", "augaware"]
+    assert asked[:9] == rounds
+    assert [[side.name for side in measured] for measured in found.values()] == [["augaware", "b"]] * 2
+    assert "a, 1 threads, at 32 px: ended (no memory); left out" in capsys.readouterr().err
+    assert asked[-3:] == ["end b", "end a", "end augaware"]
+    asked.clear()
+    fails = "augaware"
+    with Display("bench", 18) as display, pytest.raises(RuntimeError, match="no memory"):
+        turns.take_turns(bench, "augment", sides, tmp_path, display)
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    ours = [Round(100, 1.0, 1.0), Round(100, 2.0, 2.0), Round(100, 4.0, 4.0)]
+    peer = [Round(10, 1.0, 2.0), Round(10, 2.0, 4.0), Round(10, 5.0, 8.0)]
+    all_cores = [Round(100, 1.0, 0.5), Round(100, 2.0, 1.0), Round(100, 4.0, 2.0)]
+    part = [Round(100, 0.01, 0.01)] * 3
+    sides = {
+        Side("augaware", 1): ours,
+        Side("augaware", 2): all_cores,
+        Side("other", 1, "as it is", "no-such-package"): peer,
+        Side("augaware part", 1, "a part", part=True): part,
+    }
+    found = rows({96: sides})
+    assert found[2]["per_core"] == 5
+    assert found[2]["spread"] == [2, 10]
+    assert found[2]["ours_per_core"] == [10, 10, 12.5]
+    assert found[2]["ours_wall"] == [20, 20, 20]
+    assert found[2]["version"] is None
+    assert found[1]["threads_wall"] == [2, 2, 2]
+    assert found[3]["share"] == pytest.approx([0.005, 0.0025, 0.01])
+    columns, lines = table(found, "images")
+    assert [len(line) for line in lines] == [len(columns)] * 3
+    assert lines[2][:4] == ["other", "96", "1", "5 [2, 10]"]
+    assert lines[2][5] == "10.00 [10.00, 12.50] x"
+    assert lines[1][7] == "2.00 [2.00, 2.00] x"
+    assert "other : as it is" in remarks(found)
+    assert "augaware part: a part, at 96 px 0.50 [0.25, 1.00] % of the CPU time of ours" in remarks(found)
+
+
+def test_a_bench_is_listed() -> None:
+    assert lookup.names("bench") == ["augment"]
