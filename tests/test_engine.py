@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from augaware.augment.base import Augmentation
 from augaware.augment.color_jitter import ORDERS, ColorJitter
 from augaware.augment.crop import omega_to_box
 from augaware.augment.engine import fused, kernel
+from augaware.augment.engine.fused import Memory
 from augaware.augment.flip import Flip
 from augaware.augment.pipeline import Pipeline
 from augaware.data.base import ImageBatch
@@ -324,3 +326,28 @@ def test_channels_that_do_not_fit() -> None:
 
 def test_warming_up_compiles_in_a_thread_of_its_own() -> None:
     assert fused.warm().result() is None
+
+
+def test_memory_is_lent_again_once_its_view_is_gone() -> None:
+    memory = Memory()
+    one = torch.from_numpy(memory.array(10, np.float32)).view(2, 5).T
+    two = torch.from_numpy(memory.array(10, np.float32))
+    places = {one.data_ptr(), two.data_ptr()}
+    assert len(places) == 2  # both are held
+    part = one[1:].numpy()
+    del one
+    assert torch.from_numpy(memory.array(10, np.float32)).data_ptr() not in places  # a part of it still is
+    del part
+    again = torch.from_numpy(memory.array(10, np.float32))
+    assert again.data_ptr() in places - {two.data_ptr()}
+    other = memory.array(10, np.uint16)
+    assert other.dtype == np.uint16
+    assert not np.shares_memory(other, two.numpy())
+
+
+def test_views_under_way_are_the_views() -> None:
+    of, pixels, sizes = pipeline(*ALL), noise(9, 3, 30, 30), torch.full((9, 2), 30)
+    omegas = [of.sample(Draws.of(0, 0, torch.arange(9), number), sizes) for number in range(3)]
+    begun = [of.begin(pixels, sizes, omega) for omega in omegas]
+    for wait, omega in zip(begun, omegas, strict=True):
+        assert torch.equal(wait().image, of.apply(pixels, sizes, omega).image)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -83,11 +83,21 @@ class Pipeline:
         The view's omega is the one given and what the augmentations measured. A stored omega gives the same pixels
         again.
         """
+        return self.begin(pixels, sizes, omega)()
+
+    def begin(self, pixels: Tensor | Ragged, sizes: Tensor, omega: Mapping[str, Tensor]) -> Callable[[], View]:
+        """:meth:`apply`, begun: with more than one thread others may be at work on it, and the call waits for them."""
         self._check_channels(pixels.channels if isinstance(pixels, Ragged) else pixels.shape[1])
-        if self.fused is not None and sizes.device.type == "cpu" and failure() is None:
-            image, measured = self.fused(pixels if isinstance(pixels, Ragged) else as_ragged(pixels), sizes, omega)
+        if self.fused is None or sizes.device.type != "cpu" or failure() is not None:
+            view = self.plain(pixels.padded() if isinstance(pixels, Ragged) else pixels, sizes, omega)
+            return lambda: view
+        made = self.fused.begin(pixels if isinstance(pixels, Ragged) else as_ragged(pixels), sizes, omega)
+
+        def wait() -> View:
+            image, measured = made()
             return View(image, {**omega, **measured})
-        return self.plain(pixels.padded() if isinstance(pixels, Ragged) else pixels, sizes, omega)
+
+        return wait
 
     def plain(self, pixels: Tensor, sizes: Tensor, omega: Mapping[str, Tensor]) -> View:
         """The same view by the plain form of each augmentation, on any device."""

@@ -27,6 +27,7 @@ from augaware.augment.pipeline import Pipeline
 from augaware.errors import RequestError
 from augaware.ragged import Ragged
 from augaware.random import Draws
+from augaware.threads import one_thread
 from augaware.views import Plan, View, ViewPlan
 
 
@@ -133,11 +134,13 @@ class Camera:
         self, plan: Plan, pixels: Tensor | Ragged, sizes: Tensor, index: Tensor, seed: int, epoch: int
     ) -> list[View]:
         """The views of a batch, in the plan's order; arguments as in :meth:`Pipeline.view`."""
-        views: list[View] = []
+        drawn: list[dict[str, Tensor]] = []
+        begun = []  # while other threads make one view, the next is drawn
         rows = torch.arange(len(index), device=index.device)
         for number, planned in enumerate(plan):
             pipeline = self.pipeline(planned)
-            omega = pipeline.sample(Draws.of(seed, epoch, index, number), sizes)
+            with one_thread():
+                omega = pipeline.sample(Draws.of(seed, epoch, index, number), sizes)
             for a in pipeline.augmentations:
                 if planned.only is not None and a.name not in planned.only:
                     omega[a.name] = omega[a.name].new_tensor(a.identity).expand_as(omega[a.name]).contiguous()
@@ -145,8 +148,12 @@ class Camera:
                     first = rows - rows % planned.tie[a.name]
                     omega[a.name] = omega[a.name][first]
                 if a.name in planned.share:
-                    omega[a.name] = views[planned.share[a.name]].omega[a.name]
-            view = pipeline.apply(pixels, sizes, omega)
+                    omega[a.name] = drawn[planned.share[a.name]][a.name]
+            drawn.append(omega)
+            begun.append(pipeline.begin(pixels, sizes, omega))
+        views = []
+        for planned, wait in zip(plan, begun, strict=True):
+            view = wait()
             told = {k: torch.tensor(row, device=index.device).repeat(len(index), 1) for k, row in planned.given.items()}
             views.append(View(view.image.contiguous(memory_format=torch.channels_last), view.omega | told))
         return views

@@ -26,7 +26,6 @@ best). A target that needs more than 20,000 steps is taken as it is then.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -34,6 +33,7 @@ import torch
 from torch import Tensor
 
 from augaware.tasks.logistic import STRENGTHS, Score, edge_warning, principal_axes, swept, with_one
+from augaware.threads import one_thread
 
 Split = tuple[Tensor, Tensor]  # features (n, d), targets (n, t)
 
@@ -134,19 +134,6 @@ class Absolute:
         """The optimal weights for one ``w``, starting from ``weights``, for instance those of another training set."""
         optimum: Tensor = self.V @ self.minimise(w, self.start(self.V.T @ weights))[0]
         return optimum
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch on one thread. Thousands of short steps leave more threads waiting for each other than working: two were
-    twelve times slower than one where other programs shared two cores.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
-from collections.abc import Mapping, Sequence
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -27,6 +30,8 @@ UNITS = {torch.uint8: 1 / 255, torch.uint16: 1 / 65535}  # what takes a pixel to
 # what the kernel writes (engine/write.py), and the numbers of numpy that have its size
 KINDS = {torch.float32: (0, np.float32), torch.bfloat16: (1, np.uint16), torch.uint8: (2, np.uint8)}
 Omega = Mapping[str, Tensor]
+Made = Callable[[], tuple[Tensor, dict[str, Tensor]]]
+PARTS = 4  # of a batch for each thread: some take longer than others
 ENGINES = ("auto", "fused", "plain")
 
 
@@ -56,7 +61,7 @@ class Fused:
         dtype: torch.dtype = torch.float32,
         planar: bool = False,
     ) -> None:
-        self.size, self.dtype, self.planar = size, dtype, planar
+        self.size, self.dtype, self.planar, self.memory = size, dtype, planar, Memory()
         self.scale = 1 / np.asarray(std, np.float32)
         self.shift = -np.asarray(mean, np.float32) * self.scale
         if dtype == torch.uint8:  # as it looks
@@ -70,27 +75,34 @@ class Fused:
         if not isinstance(self.stages[-1], Run):
             self.stages.append(Run([]))  # normalisation
 
-    def __call__(self, images: Ragged, sizes: Tensor, omega: Omega) -> tuple[Tensor, dict[str, Tensor]]:
-        """Images whose top left ``sizes`` (B, 2) count -> (B, C, size, size), normalised, and what was measured."""
+    def begin(self, images: Ragged, sizes: Tensor, omega: Omega) -> Made:
+        """Images whose top left ``sizes`` (B, 2) count -> (B, C, size, size), normalised, and what was measured.
+
+        With more than one thread, others make the last pass, and the call waits for them.
+        """
         whole = torch.cat((torch.zeros_like(sizes), sizes), dim=1)
         boxes = omega_to_box(omega["crop"], sizes) if "crop" in omega else whole
         x, measured = torch.empty(0), dict[str, Tensor]()
-        for number, stage in enumerate(self.stages):
-            if isinstance(stage, Augmentation):
-                before = x
-                x = stage.apply(x, omega[stage.name])
-                if stage.measures:
-                    measured |= stage.measure(before, x)
-                sizes = torch.tensor([[self.size, self.size]]).expand(len(x), 2)
-                images, boxes = as_ragged(x), torch.cat((torch.zeros_like(sizes), sizes), dim=1)
+        *before, last = self.stages
+        for stage in before:
+            if isinstance(stage, Run):
+                x, found = self._pass(images, boxes, stage, omega)()
             else:
-                x, found = self._pass(images, boxes, stage, omega, last=number == len(self.stages) - 1)
-                measured |= found
-        return x, measured
+                changed = stage.apply(x, omega[stage.name])
+                found = stage.measure(x, changed) if stage.measures else {}
+                x, sizes = changed, torch.tensor([[self.size, self.size]]).expand(len(x), 2)
+                images, boxes = as_ragged(x), torch.cat((torch.zeros_like(sizes), sizes), dim=1)
+            measured |= found
+        assert isinstance(last, Run)
+        made = self._pass(images, boxes, last, omega, last=True)
 
-    def _pass(
-        self, images: Ragged, boxes: Tensor, run: Run, omega: Omega, last: bool
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        def wait() -> tuple[Tensor, dict[str, Tensor]]:
+            image, found = made()
+            return image, measured | found
+
+        return wait
+
+    def _pass(self, images: Ragged, boxes: Tensor, run: Run, omega: Omega, last: bool = False) -> Made:
         from augaware.augment.engine import kernel
 
         b, channels, data = len(images), images.channels, images.data
@@ -101,28 +113,59 @@ class Fused:
         places = np.cumsum([0, *(w.shape[1] for w in arguments)])[:-1]
         scale, shift = (self.scale, self.shift) if last else (np.ones_like(self.scale), np.zeros_like(self.shift))
         dtype, planar = (self.dtype, self.planar) if last else (torch.float32, False)
-        # numpy asks for huge pages: with torch.empty the first touch of every 4 KiB may cost as much as the kernel
         kind, numbers_of = KINDS[dtype]
-        memory = np.empty(b * channels * self.size**2, numbers_of)
+        memory = self.memory.array(b * channels * self.size**2, numbers_of)
         out, moved = memory.view(np.uint8).reshape(b, -1 if b else 1), np.zeros((b, 3), np.float32)
         places_in_data = images.offsets.contiguous().numpy(), images.sizes.contiguous().numpy()
         each = *places_in_data, boxes.to(torch.int32).numpy(), numbers, out, moved
         what = unit, self.size, run.codes, places, run.kernels, scale, shift, kind, planar
 
         def make(rows: slice) -> None:
+            begun.release()
             kernel.fused(data.numpy(), *(part[rows] for part in each), *what)
 
-        threads = max(1, min(torch.get_num_threads(), b))
-        edges = [round(b * k / threads) for k in range(threads + 1)]
-        parts = [slice(*pair) for pair in itertools.pairwise(edges)]
+        threads, begun = torch.get_num_threads(), threading.Semaphore(0)
         if threads == 1:
-            make(parts[0])
+            make(slice(None))
+            parts: list[Future[None]] = []
         else:
-            list(pool(os.getpid()).map(make, parts))
-        shape = (channels, self.size, self.size) if planar else (self.size, self.size, channels)
-        image = torch.from_numpy(memory).view(dtype).view(b, *shape)
-        image = image if planar else image.permute(0, 3, 1, 2)
-        return image, {name: torch.from_numpy(moved) for a in run.augmentations for name in a.measures}
+            many = math.ceil(b / (PARTS * threads)) or 1
+            parts = [pool(os.getpid()).submit(make, slice(k, k + many)) for k in range(0, b, many)]
+            for _ in parts[:threads]:
+                begun.acquire()  # or the caller's Python would hold them up
+
+        def wait() -> tuple[Tensor, dict[str, Tensor]]:
+            for part in parts:
+                part.result()
+            shape = (channels, self.size, self.size) if planar else (self.size, self.size, channels)
+            image = torch.from_numpy(memory).view(dtype).view(b, *shape)
+            image = image if planar else image.permute(0, 3, 1, 2)
+            return image, {name: torch.from_numpy(moved) for a in run.augmentations for name in a.measures}
+
+        return wait
+
+
+class Memory:
+    """Arrays for views. One is lent again once nobody holds what lies in it: the first touch of fresh memory costs up
+    to as much as the kernel (a quarter of that in the huge pages that numpy asks for), and threads wait for each other
+    there.
+    """
+
+    def __init__(self) -> None:
+        self._lent: list[tuple[np.ndarray, weakref.ref[np.ndarray]]] = []
+        self._lock = threading.Lock()
+
+    def array(self, count: int, kind: type) -> np.ndarray:
+        """``count`` numbers of any value."""
+        with self._lock:
+            idle = [whole for whole, lent in self._lent if lent() is None]
+            whole = next((a for a in idle if a.dtype == kind and len(a) == count), None)
+            if whole is None:  # those of other sizes are not wanted any more
+                self._lent = [(a, lent) for a, lent in self._lent if lent() is not None]
+                whole = np.empty(count, kind)
+            lent = whole.view()  # what a tensor made of it keeps alive
+            self._lent = [pair for pair in self._lent if pair[0] is not whole] + [(whole, weakref.ref(lent))]
+            return lent
 
 
 def use_fused(engine: str) -> bool:
@@ -158,7 +201,7 @@ def failure() -> str | None:
     if missing() is None:
         pixels, sizes = torch.zeros((1, 3, 2, 2), dtype=torch.uint8), torch.tensor([[2, 2]])
         try:
-            Fused([], 2, (0.0,) * 3, (1.0,) * 3)(as_ragged(pixels), sizes, {})
+            Fused([], 2, (0.0,) * 3, (1.0,) * 3).begin(as_ragged(pixels), sizes, {})()
         except Exception as error:  # whatever a broken compiler says
             return _reason(error)
     return missing()
