@@ -74,7 +74,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "sie": ("sie(lam=0.1, hidden_dim=256)",),
     "care": ("care(chunk=16)",),
     "shared": ("shared()",),
-    "undo": ("undo(hidden=256)",),
+    "ours": ("equimod(lam=2, condition='all', hidden_dim=256, output_dim=256)",),
 }
 SETS = ("flowers102", "cifar100", "caltech101", "cars50", "dtd10")
 CODE_EPOCHS = 20

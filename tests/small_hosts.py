@@ -24,7 +24,6 @@ NARROW_AWARE = {
     "looc": "looc(['color_jitter', 'crop'])",
     "sie": "sie(hidden_dim=32, output_dim=8)",
     "stl": "stl(hidden=32, output=8)",
-    "undo": "undo(hidden=32)",
 }
 EMA = "augaware_test_hosts.ema"  # conftest.py writes it
 HOSTS = [*lookup.names("hosts"), EMA]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,6 @@ from augaware.augment.pipeline import Pipeline
 from augaware.augment.plan import Camera
 from augaware.awareness.base import Awareness, Embedding, Setting
 from augaware.awareness.care import gram_change
-from augaware.awareness.undo import decorrelated
 from augaware.data.shapes import Shapes
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder
@@ -268,9 +266,9 @@ def test_essl_learns_to_tell_the_turn_of_images_that_have_an_upright() -> None:
         ("equimod(hidden_dim=64, output_dim=64, told_dim=32)", "equimod/equi", 0.1, 32),
         ("sie(hidden_dim=32, output_dim=16)", "sie/equi", 0.05, 64),
         ("augself({'color_jitter': 10}, hidden=64)", "augself/color_jitter", 0.05, 96),
-        ("undo(lam=5, hidden=64)", "undo/thumbnail", 0.05, 96),
+        ("equimod(condition='all', hidden_dim=64, output_dim=64, told_dim=32)", "equimod/equi", 0.1, 32),
     ],
-    ids=["equimod", "sie", "augself", "undo"],
+    ids=["equimod", "sie", "augself", "equimod_all"],
 )
 def test_another_images_omega_raises_the_loss_of_what_uses_it(aware: str, part: str, lr: float, steps: int) -> None:
     """In training mode on new images: BN sees the same set of omegas, in another order."""
@@ -361,6 +359,13 @@ def test_equimod_is_nt_xent_between_embeddings_and_what_was_predicted_for_them()
         predicted = by_hand(part.u, torch.cat((torch.cat((plain, plain)), omega), dim=1))
     assert found.lam == 0.5
     assert found.loss.item() == pytest.approx(slow_nt_xent(e[BATCH:], predicted), rel=1e-6)
+
+
+def test_equimod_is_told_what_is_drawn_or_all() -> None:
+    setting = Setting(16, spaces())
+    drawn, told = (lookup.build("awareness", f"equimod({c})", setting).told.names for c in ("", "condition='all'"))
+    assert set(told) - set(drawn) == {"color_diff"}
+    assert told == tuple(sorted(setting.spaces))
 
 
 def test_the_parts_of_equimod_are_those_of_the_paper() -> None:
@@ -761,25 +766,3 @@ def test_all_that_can_stand_together_trains_together(host: str, reverse: bool) -
     torch.optim.SGD([p for p in whole.parameters() if p.requires_grad], 0.05).step()
     for name, p in whole.named_parameters():
         assert name not in start or (p.isfinite().all() and not torch.equal(p, start[name])), name
-
-
-# --- undo
-
-
-def test_the_thumbnails_of_undo_are_decorrelated_as_by_numpy() -> None:
-    torch.manual_seed(0)
-    s = torch.rand(64, 1, 16) * torch.tensor([1.0, 0.9, 0.8])[:, None] + 0.1 * torch.rand(64, 3, 16)
-    white = decorrelated(s.flatten(1)).reshape(64, 3, 16)
-    colours = s.transpose(1, 2).reshape(-1, 3).double().numpy()
-    covariance = np.cov(colours.T, bias=True)
-    metric = np.linalg.inv(covariance + (0.01 * np.trace(covariance) / 3 + 1e-6) * np.eye(3))
-    moved = colours - colours.mean(axis=0)
-    lengths = np.einsum("pa,ab,pb->p", moved, metric, moved)
-    found = white.double().square().sum(dim=1).flatten().numpy()
-    np.testing.assert_allclose(found, lengths, rtol=1e-4, atol=1e-5)
-
-
-def test_gray_thumbnails_stay_finite() -> None:
-    gray = torch.rand(8, 16).repeat(1, 3)
-    assert decorrelated(gray).isfinite().all()
-    assert not decorrelated(torch.ones(8, 48)).any()

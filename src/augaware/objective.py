@@ -190,12 +190,9 @@ class Objective(nn.Module):
             with torch.no_grad():
                 target = self.target({n: views[n] for n in views if plan[n].role in compared})
         for a in self.aware:
-            beside = {n: views[n] for n in a.own if plan[n].role is None and plan[n].encoded}
+            beside = {n: views[n] for n in a.own if plan[n].role is None}
             if beside:
                 online |= self.online(beside, project=a.projected)
-            for n in (n for n in a.own if not plan[n].encoded):
-                pixels = views[n].image.flatten(1)
-                online[n] = Embedding(views[n].omega, pixels, pixels[:, :0])
         return online, target
 
     def _branch(self, e: Embedding, branch: int) -> Tensor:

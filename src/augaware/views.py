@@ -50,8 +50,7 @@ class ViewPlan:
     ``only`` names the augmentations that act, None is all of them, () is the whole image as it is. ``share`` names
     augmentations that take their omega from an earlier view, whether or not they are among those; ``tie`` those that
     have one omega for each so many consecutive images of a batch. ``given`` is omega that no augmentation draws, one
-    row for the whole batch. ``encoded`` False: no network sees the view; its pixels (B, 3 size^2), normalised, take
-    the place of features.
+    row for the whole batch.
     """
 
     law: int
@@ -62,7 +61,6 @@ class ViewPlan:
     share: Mapping[str, int] = field(default_factory=dict)
     tie: Mapping[str, int] = field(default_factory=dict)
     given: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    encoded: bool = True
 
     def __post_init__(self) -> None:
         for name in sorted(set(self.share) & set(self.tie)):

@@ -22,11 +22,14 @@ from augaware.views import Plan, ViewPlan
 
 __all__ = ["EquiMod"]
 
+ALL = "all"
+
 
 class EquiMod(Awareness):
     """Predict the embedding of each view from that of the plain image and the view's parameters.
 
-    ``lam`` and ``temperature``: 1 and .2 in the paper. ``condition``: what u is told; None is all that is drawn.
+    ``lam`` and ``temperature``: 1 and .2 in the paper. ``condition``: what u is told; None is all that is drawn, "all"
+    what is measured too: CASSLE's color_diff, what the jitter did to the image's mean colour (this project's addition).
     ``hidden_dim``, ``output_dim``: of g_e, D-2048-2048-128, whose last BN has no weights; t is a linear layer with BN
     of ``told_dim`` outputs, u a linear layer with BN without weights. omega is batch-normalised on its way in.
     """
@@ -36,7 +39,7 @@ class EquiMod(Awareness):
         setting: Setting,
         lam: float = 1.0,
         temperature: float = 0.2,
-        condition: Sequence[str] | None = None,
+        condition: Sequence[str] | str | None = None,
         hidden_dim: int = 2048,
         output_dim: int = 128,
         told_dim: int = 128,
@@ -46,7 +49,7 @@ class EquiMod(Awareness):
         check_numbers("awareness 'equimod'", 0, temperature=temperature)
         check_widths("awareness 'equimod'", hidden_dim=hidden_dim, output_dim=output_dim, told_dim=told_dim)
         self.lam, self.temperature = lam, temperature
-        chosen = setting.drawn if condition is None else condition
+        chosen = setting.drawn if condition is None else setting.spaces if condition == ALL else condition
         self.told = Told(setting.check("equimod", "condition", chosen, empty=False), setting.spaces)
         numbers = self.told.numbers
         self.g = mlp((setting.dim, hidden_dim, hidden_dim, output_dim), last="bn_plain")
