@@ -62,9 +62,9 @@ def pipelines(recipe: Planned) -> list[Pipeline]:
     return Camera(recipe).pipelines
 
 
-def _laws(recipe: Planned) -> list[tuple[list[str], int]]:
+def _laws(recipe: Planned) -> list[tuple[tuple[str, ...], int]]:
     """Augmentation specs and size of each of the recipe's views."""
-    found: list[tuple[list[str], int]] = []
+    found: list[tuple[tuple[str, ...], int]] = []
     for text in recipe.views:
         views = _parse(text)
         found += [(_changed(recipe.augment, views.change, text), views.size or recipe.size)] * views.count
@@ -81,7 +81,8 @@ class Camera:
 
     def __init__(self, recipe: Planned) -> None:
         self.mean, self.std, self.engine, self.laws = recipe.mean, recipe.std, recipe.engine, _laws(recipe)
-        self.pipelines = [self._pipeline(specs, size) for specs, size in self.laws]
+        made = {law: self._pipeline(*law) for law in self.laws}
+        self.pipelines = [made[law] for law in self.laws]
         self._made: dict[tuple[int, int | None, tuple[str, ...]], Pipeline] = {}
 
     def pipeline(self, view: ViewPlan) -> Pipeline:
@@ -134,13 +135,10 @@ class Camera:
         self, plan: Plan, pixels: Tensor | Ragged, sizes: Tensor, index: Tensor, seed: int, epoch: int
     ) -> list[View]:
         """The views of a batch, in the plan's order; arguments as in :meth:`Pipeline.view`."""
-        drawn: list[dict[str, Tensor]] = []
-        begun = []  # while other threads make one view, the next is drawn
+        pipelines, begun = [self.pipeline(planned) for planned in plan], []
+        drawn = _drawn(pipelines, sizes, index, seed, epoch)
         rows = torch.arange(len(index), device=index.device)
-        for number, planned in enumerate(plan):
-            pipeline = self.pipeline(planned)
-            with one_thread():
-                omega = pipeline.sample(Draws.of(seed, epoch, index, number), sizes)
+        for planned, pipeline, omega in zip(plan, pipelines, drawn, strict=True):
             for a in pipeline.augmentations:
                 if planned.only is not None and a.name not in planned.only:
                     omega[a.name] = omega[a.name].new_tensor(a.identity).expand_as(omega[a.name]).contiguous()
@@ -149,7 +147,6 @@ class Camera:
                     omega[a.name] = omega[a.name][first]
                 if a.name in planned.share:
                     omega[a.name] = drawn[planned.share[a.name]][a.name]
-            drawn.append(omega)
             begun.append(pipeline.begin(pixels, sizes, omega))
         views = []
         for planned, wait in zip(plan, begun, strict=True):
@@ -157,6 +154,21 @@ class Camera:
             told = {k: torch.tensor(row, device=index.device).repeat(len(index), 1) for k, row in planned.given.items()}
             views.append(View(view.image.contiguous(memory_format=torch.channels_last), view.omega | told))
         return views
+
+
+def _drawn(
+    pipelines: Sequence[Pipeline], sizes: Tensor, index: Tensor, seed: int, epoch: int
+) -> list[dict[str, Tensor]]:
+    """The omega of each view as its pipeline draws it: all views of one together, which costs little more than one."""
+    found: dict[int, dict[str, Tensor]] = {}
+    with one_thread():
+        for pipeline in dict.fromkeys(pipelines):
+            numbers = [number for number, other in enumerate(pipelines) if other is pipeline]
+            key = torch.cat([Draws.of(seed, epoch, index, number).key for number in numbers])
+            omega = pipeline.sample(Draws(key), sizes.repeat(len(numbers), 1))
+            for place, number in enumerate(numbers):
+                found[number] = {name: w[place * len(index) :][: len(index)] for name, w in omega.items()}
+    return [found[number] for number in range(len(pipelines))]
 
 
 def _parse(text: str) -> _Views:
@@ -176,7 +188,7 @@ def _parse(text: str) -> _Views:
     return _Views(views.count, views.size, change)
 
 
-def _changed(augment: Sequence[str], change: Sequence[str], text: str, add: bool = False) -> list[str]:
+def _changed(augment: Sequence[str], change: Sequence[str], text: str, add: bool = False) -> tuple[str, ...]:
     """``augment`` with the specs of ``change`` in the place of their namesakes; ``add`` puts new names at the end."""
     names = [lookup.parse(spec, "augmentation").name for spec in augment]
     specs = list(augment)
@@ -192,4 +204,4 @@ def _changed(augment: Sequence[str], change: Sequence[str], text: str, add: bool
                 f"add it there with p=0"
             )
         specs[names.index(name)] = spec
-    return specs
+    return tuple(specs)

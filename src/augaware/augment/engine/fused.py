@@ -121,18 +121,15 @@ class Fused:
         what = unit, self.size, run.codes, places, run.kernels, scale, shift, kind, planar
 
         def make(rows: slice) -> None:
-            begun.release()
             kernel.fused(data.numpy(), *(part[rows] for part in each), *what)
 
-        threads, begun = torch.get_num_threads(), threading.Semaphore(0)
+        threads = torch.get_num_threads()
         if threads == 1:
             make(slice(None))
             parts: list[Future[None]] = []
         else:
             many = math.ceil(b / (PARTS * threads)) or 1
             parts = [pool(os.getpid()).submit(make, slice(k, k + many)) for k in range(0, b, many)]
-            for _ in parts[:threads]:
-                begun.acquire()  # or the caller's Python would hold them up
 
         def wait() -> tuple[Tensor, dict[str, Tensor]]:
             for part in parts:
