@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -126,7 +125,7 @@ def times(recipes: Mapping[str, Mapping[str, Any]], source: Path, rounds: int, s
 
 
 def peak_memory(fields: Mapping[str, Any], source: Path, steps: int = 3) -> float:
-    """Largest resident memory of some steps, in MiB above that before the first; call it in a process of its own."""
+    """Largest resident memory of some steps, in MiB above that before the first; Linux, in a process of its own."""
     import torch
 
     from augaware.pretrain import Trainer
@@ -137,7 +136,14 @@ def peak_memory(fields: Mapping[str, Any], source: Path, steps: int = 3) -> floa
     with Display("reading images", total=1) as display:
         trainer = Trainer(Recipe(data=str(source), health_images=0, **fields), display)
     batch = trainer.source.batch(torch.arange(trainer.recipe.batch_size))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far, of reading and compiling, is forgotten
+    before = resident("VmRSS")
     for step in range(steps):
         trainer._step(step, 0, batch)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return resident("VmHWM") - before
+
+
+def resident(kind: str) -> float:
+    """Memory of this process in MiB: VmRSS is now, VmHWM the peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(kind)).split()[1]) / 1024
