@@ -12,7 +12,7 @@ from torch import Tensor
 
 from augaware.data.loader import open_source
 from augaware.errors import RequestError
-from augaware.ragged import Ragged
+from augaware.ragged import Ragged, packed, starts
 from augaware.random import Draws
 
 MIXED = 128  # views from this size on come from images of mixed sizes, smaller ones from images of their own size
@@ -44,16 +44,14 @@ def write(folder: Path, size: int, count: int, data: str | None) -> str:
         sides = sorted(min(picture.size) for picture in pictures)
         origin = f"short sides {sides[0]} to {sides[-1]}"
         images = [fitted(pictures[n % len(pictures)], h, w) for n, (h, w) in enumerate(wanted.tolist())]
-    flat = torch.cat([image.reshape(-1) for image in images])
-    save_file({"data": flat, "sizes": wanted.contiguous()}, place(folder, size))
+    save_file({"data": packed(images).data, "sizes": wanted.contiguous()}, place(folder, size))
     return origin
 
 
 def load(folder: Path, size: int) -> Ragged:
     """The images that :func:`write` wrote."""
     found = load_file(place(folder, size))
-    ends = found["sizes"].prod(dim=1).mul(3).cumsum(0)
-    return Ragged(found["data"], torch.cat((torch.zeros(1, dtype=torch.int64), ends[:-1])), found["sizes"])
+    return Ragged(found["data"], starts(found["sizes"]), found["sizes"])
 
 
 def place(folder: Path, size: int) -> Path:
@@ -66,10 +64,9 @@ def read(data: str, count: int, short_side: int) -> Iterator[Image.Image]:
     source = open_source(data, short_side, memory=0)  # memory 0: only those that are asked for are decoded
     found = 0
     for index in torch.linspace(0, len(source) - 1, min(count, len(source))).long():
-        batch = source.batch(index[None])
-        for pixels, (height, width) in zip(batch.pixels, batch.sizes.tolist(), strict=True):
+        for image in source.batch(index[None]).cut():
             found += 1
-            yield Image.fromarray(pixels[:, :height, :width].permute(1, 2, 0).numpy())
+            yield Image.fromarray(image.permute(1, 2, 0).numpy())
     if not found:
         raise RequestError(f"data {data!r}: none of the images that were tried can be read")
 
