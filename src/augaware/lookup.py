@@ -26,6 +26,7 @@ SINGULAR = {
     "nets": "encoder",
     "tasks": "task",
     "data": "data",
+    "data.datasets": "data set",
     "recipes": "recipe",
     "analysis": "analysis",
     "bench": "bench",

@@ -61,3 +61,7 @@ class Task(ABC):
     @abstractmethod
     def __call__(self, encoder: FrozenEncoder, splits: Mapping[str, Source]) -> dict[str, object]:
         """Metrics as JSON holds them: numbers, text, lists, dicts, None. ``"test"`` is the result, in fractions."""
+
+    def picture(self, encoder: FrozenEncoder, splits: Mapping[str, Source]) -> bytes | None:
+        """A PNG for people to look at, written beside the result; None where there is nothing to draw."""
+        return None
