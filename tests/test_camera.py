@@ -96,6 +96,16 @@ def distinct(rows: Tensor) -> int:
 # --- the recipe's own views, and the draws of added ones
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_begun_ahead_are_those_taken_one_by_one(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    of, plan, batches = camera(), plain_plan(2), [images(True, count) for count in (5, 12, 0, 7)]
+    begun = [of.begin(plan, b.images, b.sizes, b.index, SEED, e) for e, b in enumerate(batches)]
+    for epoch, (batch, wait) in enumerate(zip(batches, begun, strict=True)):
+        ahead, alone = wait(), take(of, plan, batch, epoch=epoch)
+        assert all(same(one, two) for one, two in zip(ahead, alone, strict=True))
+
+
 @pytest.mark.parametrize("views", [("view(2)",), TWO_LAWS, MULTI_CROP])
 def test_the_recipes_own_views_are_bit_for_bit_what_their_pipelines_give(
     views: tuple[str, ...], batch: ImageBatch

@@ -3,77 +3,91 @@
 Nothing here has state. A draw never depends on the worker, the rank, the place in the batch or on earlier draws, so a
 resumed run, a run on more processes and a single view drawn again all see the same numbers.
 
-The hash is the finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014; Stafford's "mix 13"), once per counter.
-torch has no unsigned 64-bit product, so the words are int64 and wrap around, and the right shift masks the copied sign.
+The hash is the finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014; Stafford's "mix 13"), once per counter. It
+runs in numpy, whose short operations cost a quarter of torch's; draws are few numbers, on the CPU whatever the device.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+Words = NDArray[np.uint64]
+
 _GOLDEN = 0x9E3779B97F4A7C15
-_MIX_1 = 0xBF58476D1CE4E5B9
-_MIX_2 = 0x94D049BB133111EB
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_30, _27, _31, _40 = (np.uint64(bits) for bits in (30, 27, 31, 40))
+_ALL = 0xFFFFFFFFFFFFFFFF
 
 
-def _signed(word: int) -> int:
-    """A 64-bit pattern as the int64 that torch holds."""
-    word &= 0xFFFFFFFFFFFFFFFF
-    return word - (1 << 64) if word >> 63 else word
+def mix(x: Words) -> Words:
+    """Hash words, elementwise: a bijection whose every output bit depends on every input bit."""
+    shifted = x >> _30
+    x = np.bitwise_xor(x, shifted)
+    x *= _MIX_1
+    x ^= np.right_shift(x, _27, out=shifted)
+    x *= _MIX_2
+    x ^= np.right_shift(x, _31, out=shifted)
+    return x
 
 
-def _shifted(x: Tensor, bits: int) -> Tensor:
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def mix(x: Tensor) -> Tensor:
-    """Hash int64 words, elementwise: a bijection whose every output bit depends on every input bit."""
-    x = (x ^ _shifted(x, 30)) * _signed(_MIX_1)
-    x = (x ^ _shifted(x, 27)) * _signed(_MIX_2)
-    return x ^ _shifted(x, 31)
-
-
-def _absorb(key: Tensor, counter: Tensor | int) -> Tensor:
+def _absorb(key: Words, counter: Words | int) -> Words:
     if isinstance(counter, int):
-        return mix(key ^ _signed(counter * _GOLDEN + _GOLDEN))
-    return mix(key ^ (counter * _signed(_GOLDEN) + _signed(_GOLDEN)))
+        return mix(key ^ np.uint64((counter + 1) * _GOLDEN & _ALL))
+    return mix(key ^ (counter + np.uint64(1)) * np.uint64(_GOLDEN))
 
 
 @dataclass(frozen=True)
 class Draws:
     """Uniform numbers for the views of a batch, one row per sample.
 
-    ``key`` holds one int64 word per sample, (B,). :meth:`stream` gives independent numbers per purpose, so that
-    adding an augmentation to a pipeline does not change what the others draw.
+    ``words`` holds one word per sample, (B,). :meth:`stream` gives independent numbers per purpose, so that adding an
+    augmentation to a pipeline does not change what the others draw.
     """
 
-    key: Tensor
+    words: Words
 
     @classmethod
     def of(cls, seed: int, epoch: int, index: Tensor, view: int) -> Draws:
         """The draws of view number ``view`` of the samples ``index``, (B,) int64, in ``epoch``."""
-        key = torch.zeros_like(index, dtype=torch.int64)
-        for counter in (seed, epoch, index.long(), view):
-            key = _absorb(key, counter)
-        return cls(key)
+        words = _absorb(_absorb(np.zeros(1, np.uint64), seed), epoch)
+        return cls(_absorb(_absorb(words, index.cpu().numpy().astype(np.uint64)), view))
+
+    @classmethod
+    def together(cls, parts: Sequence[Draws]) -> Draws:
+        """The samples of ``parts``, one after the other."""
+        return cls(np.concatenate([part.words for part in parts]))
 
     def __len__(self) -> int:
-        return len(self.key)
+        return len(self.words)
+
+    def __getitem__(self, rows: Tensor) -> Draws:
+        """The draws of the samples at ``rows`` of the batch."""
+        return Draws(self.words[rows.numpy()])
+
+    @property
+    def key(self) -> Tensor:
+        """The words as torch holds them, (B,) int64."""
+        return torch.from_numpy(self.words.view(np.int64))
 
     def stream(self, name: str) -> Draws:
         """Independent draws for the purpose ``name``."""
-        return Draws(_absorb(self.key, zlib.crc32(name.encode())))
+        return Draws(_absorb(self.words, zlib.crc32(name.encode())))
 
     def uniform(self, d: int = 1, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """(B, d) float32 in [low, high): 24 random bits each, so the same on every device."""
-        lanes = torch.arange(d, device=self.key.device)
-        bits = _shifted(_absorb(self.key[:, None], lanes), 40)
-        return low + (high - low) * (bits.float() * 2.0**-24)
+        """(B, d) float32 in [low, high): 24 random bits each."""
+        bits = _absorb(self.words[:, None], np.arange(d, dtype=np.uint64))
+        bits >>= _40
+        u = bits.astype(np.float32)
+        u *= np.float32(2.0**-24)
+        return torch.from_numpy(low + (high - low) * u)
 
     def happens(self, p: float) -> Tensor:
         """(B, 1) bool, true with probability ``p``."""
@@ -96,7 +110,7 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
 
 def word(*counters: int) -> int:
     """One non-negative 63-bit word from integers: a seed for what only takes a seed (weights, dropout)."""
-    key = torch.zeros((), dtype=torch.int64)
+    key = np.zeros(1, np.uint64)
     for counter in counters:
         key = _absorb(key, counter)
-    return int(key.item()) & 0x7FFFFFFFFFFFFFFF
+    return int(key[0]) & 0x7FFFFFFFFFFFFFFF

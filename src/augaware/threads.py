@@ -1,11 +1,19 @@
-"""How many threads torch uses."""
+"""How many threads torch uses, and a pool of as many for what holds no lock."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
+
+
+@functools.cache
+def pool(process: int) -> ThreadPoolExecutor:
+    """The threads of this process, as many as torch's: none may wait for another of them."""
+    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="augaware-views")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ __all__ = ["ColorJitter"]
 
 ORDERS = tuple(itertools.permutations(range(4)))
 LUMA = (0.2989, 0.587, 0.114)
+NEUTRAL = (1.0, 1.0, 1.0, 0.0)  # factors that change nothing, and a hue that is not turned
 
 
 class ColorJitter(Augmentation):
@@ -63,21 +64,19 @@ class ColorJitter(Augmentation):
         self.p, self.form = p, form
         low = [max(0.0, 1 - s) for s in (brightness, contrast, saturation)] + [-hue]
         high = [1 + brightness, 1 + contrast, 1 + saturation, hue]
-        self.low, self.width = torch.tensor(low), torch.tensor(high) - torch.tensor(low)
+        self.width = torch.tensor(high) - torch.tensor(low)
+        self.varies = self.width > 0
+        self.start = torch.where(self.varies, (torch.tensor(low) - torch.tensor(NEUTRAL)) / self.width, 0.0)
 
     def sample(self, draws: Draws, sizes: Tensor) -> Tensor:
         """omega (B, 5)."""
-        neutral = torch.tensor([1.0, 1.0, 1.0, 0.0])
-        start = torch.where(self.width > 0, (self.low - neutral) / self.width, 0.0)
-        u = draws.uniform(4)
-        moved = torch.where(self.width.to(u.device) > 0, start.to(u.device) + u, 0.0)
+        moved = torch.where(self.varies, self.start + draws.uniform(4), 0.0)
         order = draws.stream("order").integers(len(ORDERS)).float()
         return self.off(draws, torch.cat((moved, order), dim=1), self.p)
 
     def factors(self, omega: Tensor) -> Tensor:
         """Brightness, contrast and saturation factors and the hue shift in turns, (B, 4), of omega (B, 4 or 5)."""
-        neutral = omega.new_tensor([1.0, 1.0, 1.0, 0.0])
-        return neutral + omega[:, :4] * self.width.to(omega.device)
+        return omega.new_tensor(NEUTRAL) + omega[:, :4] * self.width.to(omega.device)
 
     @property
     def fused(self) -> str:  # type: ignore[override]

@@ -41,20 +41,31 @@ class Crop(Augmentation):
 
     def sample(self, draws: Draws, sizes: Tensor) -> Tensor:
         """omega (B, 4) of random boxes in images of ``sizes`` (B, 2)."""
-        u = draws.uniform(4 * ATTEMPTS).reshape(-1, ATTEMPTS, 4)
+        box, fits = self._attempted(draws, sizes, 1)
+        rest = (~fits).nonzero()[:, 0]
+        if len(rest):  # few, and the first attempt is theirs too
+            others = sizes[rest]
+            again, fits = self._attempted(draws[rest], others, ATTEMPTS)
+            height, width = others[:, :1].float(), others[:, 1:].float()
+            box[rest] = torch.where(fits[:, None], again, self._central(height, width))
+        return box_to_omega(box, sizes)
+
+    def _attempted(self, draws: Draws, sizes: Tensor, attempts: int) -> tuple[Tensor, Tensor]:
+        """The first of so many boxes that fits, (B, 4), or just the first; and whether it fits, (B,)."""
+        u = draws.uniform(4 * attempts).view(-1, attempts, 4)
         height, width = sizes[:, :1].float(), sizes[:, 1:].float()
         area = height * width * (self.scale[0] + (self.scale[1] - self.scale[0]) * u[..., 0])
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         aspect = torch.exp(low + (high - low) * u[..., 1])
-        w, h = torch.round(torch.sqrt(area * aspect)), torch.round(torch.sqrt(area / aspect))
+        w, h = torch.sqrt(area * aspect).round_(), torch.sqrt(area / aspect).round_()
         top = torch.floor(u[..., 2] * (height - h + 1))
         left = torch.floor(u[..., 3] * (width - w + 1))
-        boxes = torch.stack((top, left, h, w), dim=2)  # (B, attempts, 4)
         fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-        boxes = torch.cat((boxes, self._central(height, width)[:, None]), dim=1)
-        fits = torch.cat((fits, torch.ones_like(fits[:, :1])), dim=1)
+        boxes = torch.stack((top, left, h, w), dim=2)  # (B, attempts, 4)
+        if attempts == 1:
+            return boxes[:, 0], fits[:, 0]
         first = fits.int().argmax(dim=1)
-        return box_to_omega(boxes[torch.arange(len(boxes), device=boxes.device), first], sizes)
+        return boxes[torch.arange(len(boxes)), first], fits.any(dim=1)
 
     def _central(self, height: Tensor, width: Tensor) -> Tensor:
         """The largest central box whose aspect is allowed, (B, 4) = top, left, h, w."""

@@ -80,15 +80,16 @@ class Pipeline:
         """The view that ``omega`` makes of images: uint8, uint16 or [0, 1]; (B, C, H, W), of which ``sizes`` count, or
         as they lie in a buffer.
 
-        The view's omega is the one given and what the augmentations measured. A stored omega gives the same pixels
-        again.
+        The view's omega is the one given and what the augmentations measured, where the pixels are. A stored omega
+        gives the same pixels again.
         """
         return self.begin(pixels, sizes, omega)()
 
     def begin(self, pixels: Tensor | Ragged, sizes: Tensor, omega: Mapping[str, Tensor]) -> Callable[[], View]:
         """:meth:`apply`, begun: with more than one thread others may be at work on it, and the call waits for them."""
         self._check_channels(pixels.channels if isinstance(pixels, Ragged) else pixels.shape[1])
-        if self.fused is None or sizes.device.type != "cpu" or failure() is not None:
+        apart = not isinstance(pixels, Ragged) and pixels.device.type != "cpu"
+        if self.fused is None or apart or failure() is not None:
             view = self.plain(pixels.padded() if isinstance(pixels, Ragged) else pixels, sizes, omega)
             return lambda: view
         made = self.fused.begin(pixels if isinstance(pixels, Ragged) else as_ragged(pixels), sizes, omega)
@@ -101,12 +102,12 @@ class Pipeline:
 
     def plain(self, pixels: Tensor, sizes: Tensor, omega: Mapping[str, Tensor]) -> View:
         """The same view by the plain form of each augmentation, on any device."""
-        recorded = dict(omega)
-        x = self._resampled(pixels, sizes, omega.get("crop"))
+        recorded = {name: w.to(pixels.device, non_blocking=True) for name, w in omega.items()}
+        x = self._resampled(pixels, sizes.to(pixels.device), recorded.get("crop"))
         for a in self.augmentations:
             if a.name != "crop":
                 before = x
-                x = a.apply(x, omega[a.name])
+                x = a.apply(x, recorded[a.name])
                 if a.measures:
                     recorded |= a.measure(before, x)
         x = x.mul(255).round().clamp(0, 255) if self.dtype == torch.uint8 else self.normalised(x)

@@ -13,7 +13,7 @@ An awareness may plan more views than the recipe, or change what the recipe's ha
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from augaware import lookup
+from augaware.augment.base import Augmentation
 from augaware.augment.engine.fused import warm
 from augaware.augment.pipeline import Pipeline
 from augaware.errors import RequestError
@@ -135,25 +136,41 @@ class Camera:
         self, plan: Plan, pixels: Tensor | Ragged, sizes: Tensor, index: Tensor, seed: int, epoch: int
     ) -> list[View]:
         """The views of a batch, in the plan's order; arguments as in :meth:`Pipeline.view`."""
+        return self.begin(plan, pixels, sizes, index, seed, epoch)()
+
+    def begin(
+        self, plan: Plan, pixels: Tensor | Ragged, sizes: Tensor, index: Tensor, seed: int, epoch: int
+    ) -> Callable[[], list[View]]:
+        """:meth:`take`, begun: with more than one thread others are at work on it, and the call waits for them.
+
+        Who begins the next batch before it waits for this one keeps all cores busy while the next is drawn.
+        """
         pipelines, begun = [self.pipeline(planned) for planned in plan], []
         drawn = _drawn(pipelines, sizes, index, seed, epoch)
-        rows = torch.arange(len(index), device=index.device)
         for planned, pipeline, omega in zip(plan, pipelines, drawn, strict=True):
             for a in pipeline.augmentations:
-                if planned.only is not None and a.name not in planned.only:
-                    omega[a.name] = omega[a.name].new_tensor(a.identity).expand_as(omega[a.name]).contiguous()
-                if a.name in planned.tie:
-                    first = rows - rows % planned.tie[a.name]
-                    omega[a.name] = omega[a.name][first]
-                if a.name in planned.share:
-                    omega[a.name] = drawn[planned.share[a.name]][a.name]
+                omega[a.name] = _planned(planned, a, omega[a.name], drawn)
             begun.append(pipeline.begin(pixels, sizes, omega))
-        views = []
-        for planned, wait in zip(plan, begun, strict=True):
-            view = wait()
-            told = {k: torch.tensor(row, device=index.device).repeat(len(index), 1) for k, row in planned.given.items()}
-            views.append(View(view.image.contiguous(memory_format=torch.channels_last), view.omega | told))
-        return views
+        return lambda: [_taken(planned, wait()) for planned, wait in zip(plan, begun, strict=True)]
+
+
+def _planned(planned: ViewPlan, a: Augmentation, omega: Tensor, drawn: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """``omega`` of one augmentation in line with the plan; ``drawn`` is that of all views, earlier ones in line."""
+    if planned.only is not None and a.name not in planned.only:
+        omega = omega.new_tensor(a.identity).expand_as(omega).contiguous()
+    if a.name in planned.tie:
+        rows = torch.arange(len(omega))
+        omega = omega[rows - rows % planned.tie[a.name]]
+    if a.name in planned.share:
+        omega = drawn[planned.share[a.name]][a.name]
+    return omega
+
+
+def _taken(planned: ViewPlan, view: View) -> View:
+    """``view`` with what the plan gives it."""
+    image, b = view.image, len(view.image)
+    told = {key: torch.tensor(row, device=image.device).repeat(b, 1) for key, row in planned.given.items()}
+    return View(image.contiguous(memory_format=torch.channels_last), view.omega | told)
 
 
 def _drawn(
@@ -164,8 +181,8 @@ def _drawn(
     with one_thread():
         for pipeline in dict.fromkeys(pipelines):
             numbers = [number for number, other in enumerate(pipelines) if other is pipeline]
-            key = torch.cat([Draws.of(seed, epoch, index, number).key for number in numbers])
-            omega = pipeline.sample(Draws(key), sizes.repeat(len(numbers), 1))
+            draws = Draws.together([Draws.of(seed, epoch, index, number) for number in numbers])
+            omega = pipeline.sample(draws, sizes.repeat(len(numbers), 1))
             for place, number in enumerate(numbers):
                 found[number] = {name: w[place * len(index) :][: len(index)] for name, w in omega.items()}
     return [found[number] for number in range(len(pipelines))]

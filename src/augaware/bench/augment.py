@@ -80,8 +80,8 @@ class Together:
 
     def __call__(self, passes: int) -> float:
         """All is done here."""
-        for _ in range(passes):
-            self.views(self.index)
+        for _ in self.views.stream(self.index, passes):
+            pass
         return 0.0
 
 

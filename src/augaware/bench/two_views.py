@@ -9,7 +9,8 @@ imported in its own class.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from augaware.augment.gaussian_blur import GaussianBlur
 from augaware.augment.plan import Camera
 from augaware.ragged import Ragged
 from augaware.recipe import Recipe
-from augaware.views import plain_plan
+from augaware.views import View, plain_plan
 
 Batches = tuple[Tensor, Tensor]
 PROCESSES = "; all threads: worker processes behind a DataLoader"
@@ -47,6 +48,11 @@ class TwoViews(ABC):
     def __call__(self, index: Tensor) -> Batches:
         """The two batches."""
 
+    def stream(self, index: Tensor, passes: int) -> Iterator[Batches]:
+        """The two batches, ``passes`` times."""
+        for _ in range(passes):
+            yield self(index)
+
 
 class Ours(TwoViews):
     """This library, omega included, as a recipe has it."""
@@ -60,10 +66,28 @@ class Ours(TwoViews):
 
     def __call__(self, index: Tensor) -> Batches:
         """Through :meth:`Camera.take`, as in training."""
+        return _images(self._begin(index)())
+
+    def stream(self, index: Tensor, passes: int) -> Iterator[Batches]:
+        """With more than one thread the next batch is drawn while they are at work on this one."""
+        ahead = torch.get_num_threads() > 1
+        begun = deque[Callable[[], list[View]]]()
+        for _ in range(passes):
+            begun.append(self._begin(index))
+            if len(begun) > ahead:
+                yield _images(begun.popleft()())
+        while begun:
+            yield _images(begun.popleft()())
+
+    def _begin(self, index: Tensor) -> Callable[[], list[View]]:
         self.epoch += 1
         images = self.images[index]
-        one, two = self.camera.take(self.plan, images, images.sizes, index, 0, self.epoch)
-        return one.image, two.image
+        return self.camera.begin(self.plan, images, images.sizes, index, 0, self.epoch)
+
+
+def _images(views: list[View]) -> Batches:
+    one, two = views
+    return one.image, two.image
 
 
 class Plain(Ours):
@@ -74,7 +98,10 @@ class Plain(Ours):
 
 
 class ColorDiff(TwoViews):
-    """What the fused engine does for omega alone: the channel means before and after the jitter, in 8 views of 10."""
+    """What the fused engine does for omega alone: the channel means before and after the jitter, in 8 views of 10.
+
+    Contrast, where it is first, needs those before anyway; those after fall out of brightness or contrast as the last.
+    """
 
     part = True
     note = "the sums over pixels that only omega needs"
@@ -82,24 +109,22 @@ class ColorDiff(TwoViews):
     def __init__(self, images: Ragged, size: int) -> None:
         from numba import njit
 
-        from augaware.augment.engine.colour import total
+        from augaware.augment.engine.colour import totals
         from augaware.augment.engine.compiled import TILE
 
         def sums(x: Any, times: int, out: Any) -> None:
             for _ in range(times):
                 for start in range(0, x.shape[1], TILE):
-                    for c in range(len(x)):
-                        part = x[c, start : start + TILE]
-                        before = total(part)
-                        part[0] = out[c]  # a change, or the compiler sums once
-                        out[c] = before - total(part)
+                    r, g, b = x[0, start : start + TILE], x[1, start : start + TILE], x[2, start : start + TILE]
+                    r[0], g[0], b[0] = out  # a change, or the compiler sums once
+                    out[0], out[1], out[2] = totals(r, g, b)
 
         self.sums = njit(nogil=True)(sums)
         self.x, self.out = torch.rand(3, size * size).numpy(), torch.zeros(3).numpy()
 
     def __call__(self, index: Tensor) -> Batches:
         """Nothing to see."""
-        self.sums(self.x, round(2 * 0.8 * len(index)), self.out)
+        self.sums(self.x, round(2 * 0.8 * (3 / 4 + 1 / 2) * len(index)), self.out)
         return torch.empty(0), torch.empty(0)
 
 

@@ -40,11 +40,13 @@ class ImageBatch:
         return [image[:, :h, :w] for image, (h, w) in zip(self.images, self.sizes.tolist(), strict=True)]
 
     def to(self, device: torch.device | str) -> ImageBatch:
-        """The same batch on ``device``; elsewhere than on the CPU it is padded."""
+        """The same batch with its pixels on ``device``; elsewhere than on the CPU they are padded.
+
+        ``sizes`` and ``index`` stay: what is drawn for them is drawn on the CPU.
+        """
         if torch.device(device).type == "cpu":
             return self
-        pixels, sizes, index = (t.to(device, non_blocking=True) for t in (self.pixels, self.sizes, self.index))
-        return ImageBatch(pixels, sizes, index)
+        return ImageBatch(self.pixels.to(device, non_blocking=True), self.sizes, self.index)
 
 
 def collate(images: list[Tensor], index: Tensor) -> ImageBatch:

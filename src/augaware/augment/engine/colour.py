@@ -16,26 +16,38 @@ def clamped(v):
 
 
 @compiled
-def total(a):
-    """The sum."""
-    s = f32(0)
-    for p in range(len(a)):
-        s += a[p]
-    return s
+def totals(r, g, b):
+    """The sum of each channel."""
+    R, G, B = f32(0), f32(0), f32(0)
+    for p in range(len(r)):
+        R += r[p]
+    for p in range(len(g)):
+        G += g[p]
+    for p in range(len(b)):
+        B += b[p]
+    return R, G, B
 
 
 @compiled
 def brighten(a, factor):
-    """Brightness of one channel."""
+    """Brightness of one channel; its sum."""
+    s = f32(0)
     for p in range(len(a)):
-        a[p] = clamped(a[p] * factor)
+        v = clamped(a[p] * factor)
+        a[p] = v
+        s += v
+    return s
 
 
 @compiled
 def blend(a, factor, other):
-    """Contrast of one channel: ``other`` is the mean gray, times 1 - factor."""
+    """Contrast of one channel: ``other`` is the mean gray, times 1 - factor; its sum."""
+    s = f32(0)
     for p in range(len(a)):
-        a[p] = clamped(factor * a[p] + other)
+        v = clamped(factor * a[p] + other)
+        a[p] = v
+        s += v
+    return s
 
 
 @compiled
@@ -94,21 +106,24 @@ def turn_hue(r, g, b, turns):
 
 
 @compiled
-def recolour(r, g, b, a, first, last, by_gray):
-    """The operations at places first to last of the order, but for contrast, which needs the whole image."""
+def recolour(r, g, b, a, first, last, by_gray, sums):
+    """The operations at places first to last of the order, but for contrast, which needs the whole image.
+
+    The sum of each channel, which is ``sums`` before: in passing where that costs nothing.
+    """
+    operation = BRIGHTNESS
     for place in range(first, last):
         operation = int(a[4 + place])
         factor = a[operation]
         if operation == BRIGHTNESS:
-            brighten(r, factor)
-            brighten(g, factor)
-            brighten(b, factor)
+            sums = brighten(r, factor), brighten(g, factor), brighten(b, factor)
         elif operation == HUE:
             turn_hue(r, g, b, factor)
         elif by_gray:
             saturate_by_gray(r, g, b, factor)
         else:
             saturate(r, g, b, factor)
+    return sums if operation == BRIGHTNESS else totals(r, g, b)
 
 
 @compiled
@@ -121,23 +136,22 @@ def jitter(x, a, by_gray, diff):
     for start in range(0, m, TILE):
         stop = min(m, start + TILE)
         r, g, b = x[0, start:stop], x[1, start:stop], x[2, start:stop]
-        diff[0] += total(r)
-        diff[1] += total(g)
-        diff[2] += total(b)
-        recolour(r, g, b, a, 0, at, by_gray)
-        gray += luma(total(r), total(g), total(b))
+        sums = totals(r, g, b)
+        diff[0] += sums[0]
+        diff[1] += sums[1]
+        diff[2] += sums[2]
+        sums = recolour(r, g, b, a, 0, at, by_gray, sums)
+        gray += luma(sums[0], sums[1], sums[2])
     factor = a[CONTRAST]
     other = (f32(1) - factor) * gray / f32(m)
     for start in range(0, m, TILE):
         stop = min(m, start + TILE)
         r, g, b = x[0, start:stop], x[1, start:stop], x[2, start:stop]
-        blend(r, factor, other)
-        blend(g, factor, other)
-        blend(b, factor, other)
-        recolour(r, g, b, a, at + 1, 4, by_gray)
-        diff[0] -= total(r)
-        diff[1] -= total(g)
-        diff[2] -= total(b)
+        sums = blend(r, factor, other), blend(g, factor, other), blend(b, factor, other)
+        sums = recolour(r, g, b, a, at + 1, 4, by_gray, sums)
+        diff[0] -= sums[0]
+        diff[1] -= sums[1]
+        diff[2] -= sums[2]
     for c in range(3):
         diff[c] /= f32(m)
 

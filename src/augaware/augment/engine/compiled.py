@@ -19,4 +19,4 @@ options: dict[str, Any] = {
 compiled = njit(**options)
 inlined = njit(inline="always")
 f32 = np.float32
-TILE = 1024  # pixels that go through an operation at once: three planes of them fit the first cache
+TILE = 2048  # pixels that go through an operation at once: three planes of them fit the first cache

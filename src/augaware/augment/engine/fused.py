@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import os
 import threading
 import weakref
@@ -25,13 +24,13 @@ from augaware.augment.base import Augmentation
 from augaware.augment.crop import omega_to_box
 from augaware.errors import RequestError, did_you_mean
 from augaware.ragged import Ragged, as_ragged
+from augaware.threads import pool
 
 UNITS = {torch.uint8: 1 / 255, torch.uint16: 1 / 65535}  # what takes a pixel to [0, 1]; floats are there
 # what the kernel writes (engine/write.py), and the numbers of numpy that have its size
 KINDS = {torch.float32: (0, np.float32), torch.bfloat16: (1, np.uint16), torch.uint8: (2, np.uint8)}
 Omega = Mapping[str, Tensor]
 Made = Callable[[], tuple[Tensor, dict[str, Tensor]]]
-PARTS = 4  # of a batch for each thread: some take longer than others
 ENGINES = ("auto", "fused", "plain")
 
 
@@ -119,21 +118,20 @@ class Fused:
         places_in_data = images.offsets.contiguous().numpy(), images.sizes.contiguous().numpy()
         each = *places_in_data, boxes.to(torch.int32).numpy(), numbers, out, moved
         what = unit, self.size, run.codes, places, run.kernels, scale, shift, kind, planar
+        taken = np.zeros(1, np.int64)  # images that a thread has begun: each takes the next one
 
-        def make(rows: slice) -> None:
-            kernel.fused(data.numpy(), *(part[rows] for part in each), *what)
+        def make() -> None:
+            kernel.fused(data.numpy(), *each, *what, taken)
 
-        threads = torch.get_num_threads()
-        if threads == 1:
-            make(slice(None))
-            parts: list[Future[None]] = []
-        else:
-            many = math.ceil(b / (PARTS * threads)) or 1
-            parts = [pool(os.getpid()).submit(make, slice(k, k + many)) for k in range(0, b, many)]
+        threads = min(torch.get_num_threads(), b)
+        if threads <= 1 or not last:
+            make()
+            threads = 0
+        others = [pool(os.getpid()).submit(make) for _ in range(threads)]
 
         def wait() -> tuple[Tensor, dict[str, Tensor]]:
-            for part in parts:
-                part.result()
+            for other in others:
+                other.result()
             shape = (channels, self.size, self.size) if planar else (self.size, self.size, channels)
             image = torch.from_numpy(memory).view(dtype).view(b, *shape)
             image = image if planar else image.permute(0, 3, 1, 2)
@@ -217,9 +215,3 @@ def operation(a: Augmentation) -> str | None:
     """The kernel's operation that does what ``a`` does; None where a class has an ``apply`` of its own."""
     owner = next(c for c in type(a).__mro__ if "apply" in vars(c))
     return a.fused if "fused" in vars(owner) else None
-
-
-@functools.cache
-def pool(process: int) -> ThreadPoolExecutor:
-    """The threads of this process; the kernel holds no lock."""
-    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="augaware-views")

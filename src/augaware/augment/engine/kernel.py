@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 from augaware.augment.engine.blur import blur, gaussian
 from augaware.augment.engine.colour import grayscale, jitter, solarize
@@ -34,15 +36,28 @@ OPERATIONS = {
 }
 
 
+@intrinsic
+def next_of(_, taken):
+    """taken[0]++, as one step for all threads: what it was."""
+
+    def generate(context, builder, signature, arguments):
+        counter = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", counter, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(taken), generate
+
+
 @compiled
-def views(data, offsets, sizes, boxes, numbers, out, diff, unit, n, codes, places, kernels, scale, shift, kind, planar):
+def views(
+    data, offsets, sizes, boxes, numbers, out, diff, unit, n, codes, places, kernels, scale, shift, kind, planar, taken
+):
     """Views of B images, written to ``out`` (B, bytes) as ``scale * x + shift``, per channel.
 
     Image b is (C, H, W) = (C, *sizes[b]) in ``data`` (M,), from ``offsets[b]`` on. ``boxes`` (B, 4) int32: top, left,
     height, width of the crop. ``unit`` takes a pixel to [0, 1]. Operation k is ``codes[k]``; its arguments begin in
     column ``places[k]`` of ``numbers`` (B, P), and a blur has ``kernels[k]`` taps. ``diff`` (B, 3) receives what the
     jitter did to the mean of each channel: before minus after. ``kind`` of numbers; (C, n, n) if ``planar``, else
-    (n, n, C).
+    (n, n, C). Threads share the work by calling this at once with one ``taken`` (1,), the count of images begun.
     """
     channels = len(scale)
     height = width = widest = 1
@@ -60,7 +75,10 @@ def views(data, offsets, sizes, boxes, numbers, out, diff, unit, n, codes, place
     weights = np.empty(widest // 2 + 3, np.float32)
     tiles = np.empty(channels * HIGH * WIDE, np.float32)
     strip = np.empty(channels * HIGH * n, np.float32)
-    for b in range(len(boxes)):
+    while True:
+        b = next_of(taken)
+        if b < 0 or b >= len(boxes):
+            break
         image = data[offsets[b] : offsets[b] + channels * sizes[b, 0] * sizes[b, 1]]
         first = 1 if len(codes) > 0 and codes[0] == FLIP else 0
         mirrored = first == 1 and numbers[b, places[0]] > f32(0.5)
