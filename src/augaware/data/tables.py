@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from augaware import lookup
+from augaware.data.datasets.base import DataSet, plug_in
 from augaware.errors import RequestError
 
 BOXES, LANDMARKS = "boxes.csv", "keypoints.csv"
@@ -46,8 +44,7 @@ def boxes(root: Path | str, name: str) -> BoxTable:
     Raises :class:`RequestError` where it has none, and for a damaged table.
     """
     path = Path(root).expanduser() / name / BOXES
-    own = None if path.is_file() else _published(path.parent)
-    found: BoxTable | None = None if own is None else own.boxes()
+    found = None if path.is_file() or (own := _published(root, name)) is None else own.boxes()
     if found is None and not path.is_file():
         raise _lacking(name, "boxes", path, BOX_COLUMNS + SIZE_COLUMNS)
     return read_boxes(path) if found is None else found
@@ -59,8 +56,7 @@ def landmarks(root: Path | str, name: str) -> LandmarkTable:
     Raises :class:`RequestError` where it has none, and for a damaged table.
     """
     path = Path(root).expanduser() / name / LANDMARKS
-    own = None if path.is_file() else _published(path.parent)
-    found: LandmarkTable | None = None if own is None else own.landmarks()
+    found = None if path.is_file() or (own := _published(root, name)) is None else own.landmarks()
     if found is None and not path.is_file():
         raise _lacking(name, "landmarks", path, LANDMARK_COLUMNS)
     return read_landmarks(path) if found is None else found
@@ -121,12 +117,11 @@ def read_landmarks(path: Path) -> LandmarkTable:
     return table
 
 
-def _published(folder: Path) -> Any:
-    """The published data set of the folder's name, where one is known and lies there, else None."""
-    if importlib.util.find_spec("augaware.data.datasets") is None or folder.name not in lookup.names("data.datasets"):
-        return None
-    found = lookup.load("data.datasets", folder.name)(folder.parent)
-    return found if found.present() else None
+def _published(root: Path | str, name: str) -> DataSet | None:
+    """The data set of that name, where one is known and lies in ``root``."""
+    known = plug_in(name)
+    own = None if known is None else known(Path(root).expanduser())
+    return own if own is not None and own.present() else None
 
 
 def _lacking(name: str, what: str, path: Path, columns: str) -> RequestError:

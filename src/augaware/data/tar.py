@@ -48,6 +48,27 @@ class Tar(FileSource):
         return self._data[start : start + size]
 
 
+def count_images(path: Path) -> int:
+    """How many images a tar holds: ``len(Tar(path))``, for a tenth of its time where all members are of plain kinds.
+
+    Raises :class:`RequestError` as :class:`Tar` does.
+    """
+    try:
+        data = _contents(path)
+    except (EOFError, zlib.error, OSError, ValueError):
+        return len(Tar(str(path)))  # which says what is wrong
+    at, count, block = 0, 0, tarfile.BLOCKSIZE
+    while any(head := data[at : at + block]):
+        name, size, kind = head[:100].rstrip(b"\0"), head[124:136].strip(b" \0"), head[156:157]
+        if len(head) < block or kind not in (b"0", b"\0", b"5") or head[345:346] != b"\0" or not size.isdigit():
+            return len(Tar(str(path)))  # long names, links, a header that is damaged
+        path_name = name.decode(errors="replace")
+        outside = path_name.startswith("/") or ".." in path_name.split("/")
+        count += kind != b"5" and not outside and is_image(path_name.removeprefix("./"))
+        at += block + -(-int(size, 8) // block) * block
+    return count if count and at < len(data) else len(Tar(str(path)))
+
+
 def _contents(path: Path) -> bytes | mmap.mmap:
     with path.open("rb") as file:
         if file.read(2) == b"\x1f\x8b":
