@@ -59,14 +59,20 @@ def count_images(path: Path) -> int:
         return len(Tar(str(path)))  # which says what is wrong
     at, count, block = 0, 0, tarfile.BLOCKSIZE
     while any(head := data[at : at + block]):
-        name, size, kind = head[:100].rstrip(b"\0"), head[124:136].strip(b" \0"), head[156:157]
-        if len(head) < block or kind not in (b"0", b"\0", b"5") or head[345:346] != b"\0" or not size.isdigit():
+        name, size, kind = head[:100].rstrip(b"\0").decode(errors="replace"), _octal(head[124:136]), head[156:157]
+        plain = len(head) == block and kind in (b"0", b"\0", b"5") and head[345:346] == b"\0" and size >= 0
+        if not plain or sum(head) - sum(head[148:156]) + 256 != _octal(head[148:156]):
             return len(Tar(str(path)))  # long names, links, a header that is damaged
-        path_name = name.decode(errors="replace")
-        outside = path_name.startswith("/") or ".." in path_name.split("/")
-        count += kind != b"5" and not outside and is_image(path_name.removeprefix("./"))
-        at += block + -(-int(size, 8) // block) * block
+        outside = name.startswith("/") or ".." in name.split("/")
+        count += kind != b"5" and not outside and is_image(name.removeprefix("./"))
+        at += block + -(-size // block) * block
     return count if count and at < len(data) else len(Tar(str(path)))
+
+
+def _octal(field: bytes) -> int:
+    """A number of a header; -1 where there is none."""
+    digits = field.strip(b" \0")
+    return int(digits, 8) if digits.isdigit() and not set(digits) & set(b"89") else -1
 
 
 def _contents(path: Path) -> bytes | mmap.mmap:

@@ -12,6 +12,9 @@ from augaware.errors import RequestError
 
 __all__ = ["CUB200"]
 
+_ARCHIVE = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
+_MD5 = "97eceeb196236b17998738112f37df78"
+
 
 class CUB200(ListedSet):
     """Birds: 200 kinds, the official train and test. 5 train images of each kind are val; every image has a box.
@@ -69,7 +72,4 @@ class CUB200(ListedSet):
 
     def download(self) -> None:
         """The archive of 1.2 GB."""
-        fetch_archive("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz", self.root, _MD5)
-
-
-_MD5 = "97eceeb196236b17998738112f37df78"
+        fetch_archive(_ARCHIVE, self.root, _MD5)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from augaware.data.base import Source
@@ -159,14 +160,17 @@ def per_class(entries: Entries, *sizes: int) -> list[Entries]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a list, without empty ones. Raises :class:`RequestError`."""
+    """The lines of a list, without blank ones. Raises :class:`RequestError`, also where there is none."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise RequestError(f"list {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise RequestError(f"list {path} is damaged: it is no text; unpack the archive again") from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise RequestError(f"list {path} is empty; unpack the archive again")
+    return lines
 
 
 def read_columns(path: Path, columns: int) -> list[list[str]]:
@@ -191,19 +195,22 @@ def numbered(rows: Iterable[Sequence[str]], path: Path) -> dict[str, int]:
 def number_of(name: str, classes: Mapping[str, int], path: Path) -> int:
     """The label of class ``name``. Raises :class:`RequestError`."""
     if name not in classes:
-        raise RequestError(f"list {path}: {name!r} is none of the {len(classes)} classes, such as {min(classes)!r}")
+        raise RequestError(f"list {path}: {name!r} is none of the {len(classes)} classes, which begin {[*classes][:2]}")
     return classes[name]
 
 
 def read_mat(path: Path, *keys: str) -> list[Any]:
-    """The arrays ``keys`` of a MATLAB file. Raises :class:`RequestError`, also where scipy is missing."""
+    """The arrays ``keys`` of a MATLAB file, lists in one dimension.
+
+    Raises :class:`RequestError`, also where scipy is missing.
+    """
     try:
         from scipy.io import loadmat
     except ImportError:
         raise RequestError(f"{path} needs scipy to be read: pip install 'augaware[datasets]'") from None
     try:
         found = loadmat(path, squeeze_me=True, appendmat=False, chars_as_strings=True)
-        return [found[key] for key in keys]
+        return [np.atleast_1d(found[key]) for key in keys]
     except KeyError as error:
         raise RequestError(f"list {path} has no {error}; unpack the archive again") from None
     except Exception as error:  # scipy's reader raises ValueError, TypeError, zlib.error, ... on damaged bytes
