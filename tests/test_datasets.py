@@ -447,7 +447,14 @@ def test_a_table_beside_prepared_splits_wins(tmp_path: Path) -> None:
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", [*PREPARED, "cifar10", "cifar100", "flowers102", "caltech101"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *PREPARED,
+        *("cifar100", "flowers102", "caltech101"),
+        pytest.param("cifar10", marks=pytest.mark.slow),  # 60,000 members of a tar
+    ],
+)
 def test_the_real_small_sets(real_data: Path, name: str) -> None:
     """Counts and classes as the README of the sets has them; nothing is decoded."""
     if not located(real_data / name):

@@ -53,7 +53,7 @@ class Regression(Task):
         """The faces of each split, cut to their squares. Raises :class:`RequestError` for a table that does not fit."""
         sources = open_dataset(root, self.dataset)
         table = landmarks(root, self.dataset)
-        if isinstance(sources["val"], Part):  # carved, and then the table's splits are not these
+        if isinstance(sources.get("val"), Part):  # carved, and then the table's splits are not these
             raise RequestError(f"data set {self.dataset!r} lacks val or test: regression needs train, val and test")
         return {split: Squares(source, split, table) for split, source in sources.items()}
 
