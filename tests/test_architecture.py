@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "bench": LEAVES | {"augment", "data", "recipe"},
     # where it all comes together
     "evaluate": LEAVES | {"checkpoint", "nets", "data", "tasks", "recipe"},
+    "doctor": LEAVES | {"augment", "checkpoint", "data"},
     "pretrain": LEAVES
     | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
     | {"hosts.base", "optim"},

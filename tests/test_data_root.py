@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from augaware.data.root import carve, open_dataset
+from augaware.data.layout import carve
+from augaware.data.root import open_dataset
 from augaware.data.shapes import Shapes
 from augaware.errors import RequestError
 
@@ -112,7 +113,7 @@ def test_drawn_splits() -> None:
         ("bare", "holds no split; expected train.tar"),
         ("lonely", "has train only; it needs train and one of test and val"),
         ("clash", "test has 3 classes and train 2, 'eel' is in one only"),
-        ("cifar10", r"CIFAR10.*fetch it once with"),
+        ("cifar10", r"'cifar10' is not in .*expected: cifar-10-batches-py/.*doctor --data ROOT --download cifar10"),
         ("shapes(n=3)", "accepted arguments, by name: train, val, test, size, seed"),
     ],
 )

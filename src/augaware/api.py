@@ -90,6 +90,21 @@ def evaluate(
     return run_tasks(frozen, specs, data, folder / "eval" if folder else None)
 
 
+def doctor(data: str | Path | None = None, *, download: str | None = None) -> Result:
+    """What is there: ``{"datasets": [...]}`` in the folder ``data``, ROOT, or what this machine has.
+
+    See :func:`augaware.doctor.survey` and :func:`augaware.doctor.machine`. ``download`` fetches that data set into ROOT
+    first. Raises :class:`RequestError`.
+    """
+    from augaware import doctor as ask
+
+    if download is not None and data is None:
+        raise RequestError(f"--download {download!r}: --data ROOT is missing, the folder of data sets to fetch it into")
+    if download is not None and data is not None:
+        ask.download(data, download)
+    return ask.machine() if data is None else {"datasets": ask.survey(data)}
+
+
 def report(runs: str | Path | Sequence[str | Path], *, out: str | Path) -> Path:
     """Write one self-contained HTML page about run folders."""
     from augaware.report.runs import report as write

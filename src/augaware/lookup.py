@@ -31,7 +31,12 @@ SINGULAR = {
     "analysis": "analysis",
     "bench": "bench",
 }
-CONTEXT = {"hosts": 1, "awareness": 1, "augment": 1}  # leading arguments that the library passes, not the spec
+CONTEXT = {
+    "hosts": 1,
+    "awareness": 1,
+    "augment": 1,
+    "data.datasets": 1,
+}  # leading arguments that the library passes, not the spec
 EXPECTED = "Expected:"
 _CALL = re.compile(r"\s*(?P<name>[A-Za-z_][\w.]*)\s*(?P<arguments>\(.*\))?\s*", re.DOTALL)
 

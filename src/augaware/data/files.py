@@ -16,7 +16,7 @@ from augaware.data.base import ImageBatch, Skipped, Source, Unreadable, collate
 from augaware.data.decode import EXTENSIONS, decode
 
 # First-level folders of these names are splits, not classes.
-_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+_SPLITS = frozenset({"train", "trn", "training", "val", "valid", "validation", "test", "tst", "testing"})
 
 
 def is_image(name: str) -> bool:

@@ -79,12 +79,27 @@ def open_source(
     Its images are decoded once, by ``workers`` threads (one per core), shrunk to ``short_side`` pixels where theirs
     is longer, and kept: in the folder ``store`` for this run and others, or, without one, in memory if they fit in
     ``memory`` bytes. Those that cannot be read are left out and listed in ``skipped``. A larger source is decoded anew
-    for each batch, and an unreadable image is found, and dropped from its batch, only then. ``progress(done, total)``
-    is called as images are decoded, ``say`` with lines on the store. Raises :class:`RequestError`.
+    for each batch, and an unreadable image is found, and dropped from its batch, only then; with ``memory`` 0 nothing
+    is decoded here. ``progress(done, total)`` is called as images are decoded, ``say`` with lines on the store. Raises
+    :class:`RequestError`.
     """
     if short_side is not None and short_side < 1:
         raise RequestError(f"short_side={short_side}: must be 1 pixel or more")
-    source = _resolve(src, short_side)
+    return keep(_resolve(src, short_side), short_side, memory, progress, workers, store, say)
+
+
+def keep(
+    source: Source,
+    short_side: int | None = None,
+    memory: int = 4 << 30,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
+    store: str = "",
+    say: Callable[[str], None] = lambda line: None,
+) -> Source:
+    """``source``, which shrinks to ``short_side``, decoded and kept as :func:`open_source` says."""
+    if not store and memory <= 0:
+        return source
     sample = source.batch(torch.linspace(0, len(source) - 1, min(len(source), 64)).long())
     size = int(sample.sizes.prod(1).sum()) * 3 * len(source) // max(1, len(sample))
 
@@ -108,7 +123,7 @@ def open_source(
     if not len(kept):
         first = kept.skipped[0]
         raise RequestError(
-            f"data {src!r}: none of its {len(kept.skipped)} images can be read; {first.name}: {first.reason}"
+            f"data {source.name!r}: none of its {len(kept.skipped)} images can be read; {first.name}: {first.reason}"
         )
     return kept
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from augaware.data.base import ImageBatch, Skipped, Source
+from augaware.data.base import ImageBatch, Skipped, Source, collate
 from augaware.data.files import digest
 from augaware.ragged import Ragged, room, starts
 
@@ -40,6 +40,48 @@ class Part(Source):
         found = self.whole.batch(self.index[index])
         self.skipped = self.whole.skipped
         return ImageBatch(found.images, found.sizes, self._place[found.index])
+
+
+class Joined(Source):
+    """The images of ``parts``, one source after the other; a name begins with its part's. All have the same classes."""
+
+    def __init__(self, parts: Mapping[str, Source], name: str) -> None:
+        self.name, self.parts = name, dict(parts)
+        first = next(iter(self.parts.values()))
+        self.names = [f"{part}/{path}" for part, source in self.parts.items() for path in source.names]
+        labels = [source.labels for source in self.parts.values() if source.labels is not None]
+        self.labels, self.classes = torch.cat(labels) if labels else None, first.classes
+        self.factors: dict[str, Tensor] = {}
+        self.skipped = self._skipped()
+        self.fingerprint = digest(source.fingerprint for source in self.parts.values())
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def load(self, index: int) -> Tensor:
+        """Image number ``index``: (3, H, W) uint8, RGB."""
+        for source in self.parts.values():
+            if index < len(source):
+                return source.load(index)
+            index -= len(source)
+        raise IndexError(index)
+
+    def batch(self, index: Tensor) -> ImageBatch:
+        """The images ``index`` (B,) int64, in that order."""
+        images: dict[int, Tensor] = {}
+        begin = 0
+        for source in self.parts.values():
+            rows = index[(index >= begin) & (index < begin + len(source))] - begin
+            if len(rows):
+                batch = source.batch(rows)
+                images |= zip((batch.index + begin).tolist(), batch.cut(), strict=True)
+            begin += len(source)
+        self.skipped = self._skipped()
+        kept = [i for i in index.tolist() if i in images]
+        return collate([images[i] for i in kept], torch.tensor(kept, dtype=torch.int64))
+
+    def _skipped(self) -> tuple[Skipped, ...]:
+        return tuple(Skipped(f"{part}/{i.name}", i.reason) for part, s in self.parts.items() for i in s.skipped)
 
 
 class Stored(Source):

@@ -9,6 +9,8 @@ import tarfile
 import zlib
 from pathlib import Path
 
+import numpy as np
+
 from augaware.data.base import Skipped
 from augaware.data.files import FileSource, digest, is_image
 from augaware.errors import RequestError
@@ -46,6 +48,38 @@ class Tar(FileSource):
         """The bytes of member ``index``."""
         start, size = self._spans[index]
         return self._data[start : start + size]
+
+
+def count_images(path: Path) -> int:
+    """How many images a tar holds: ``len(Tar(path))``, for a tenth of its time where all members are of plain kinds.
+
+    Raises :class:`RequestError` as :class:`Tar` does.
+    """
+    try:
+        count = _count(_contents(path))
+    except (EOFError, zlib.error, OSError, ValueError):
+        count = 0
+    return count or len(Tar(str(path)))  # which says what is wrong, where something is
+
+
+def _count(data: bytes | mmap.mmap) -> int:
+    """The images of a whole tar of plain files and folders, with short names; 0 where it may be another."""
+    at, count, block, heads, stated = 0, 0, tarfile.BLOCKSIZE, [], []
+    while any(head := data[at : at + block]):
+        name, size, check, kind = head[:100], head[124:135], head[148:154], head[156:157]
+        if len(head) < block or kind not in (b"0", b"5") or head[345]:
+            return 0
+        text = name.rstrip(b"\0").decode(errors="replace")
+        outside = text.startswith("/") or ".." in text.split("/")
+        count += kind == b"0" and not outside and is_image(text.removeprefix("./"))
+        heads.append(at // block)
+        stated.append(int(check, 8))
+        at += block + -(-int(size, 8) // block) * block
+    if at >= len(data):
+        return 0
+    blocks = np.frombuffer(data, np.uint8, count=at).reshape(-1, block)[heads]
+    blocks[:, 148:156] = ord(" ")  # the checksum's own place
+    return count if blocks.sum(1, dtype=np.int64).tolist() == stated else 0
 
 
 def _contents(path: Path) -> bytes | mmap.mmap:

@@ -84,7 +84,7 @@ def _opened(name: str, folder: Path, split: str) -> Any:
             if "download" in parameters
             else "put its files there as torchvision documents"
         )
-        raise RequestError(f"torchvision:{name} (split {split!r}) is not under {folder}; {how}") from None
+        raise RequestError(f"torchvision:{name} (split {split!r}) is not under {folder}, or damaged; {how}") from None
     except (ValueError, TypeError, ImportError) as error:
         raise RequestError(f"torchvision:{name} (split {split!r}): {' '.join(str(error).split())}") from None
 

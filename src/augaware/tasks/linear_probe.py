@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from augaware import metrics
 from augaware.data.base import Source
+from augaware.data.datasets.base import metric as published_metric
 from augaware.errors import RequestError, did_you_mean
 from augaware.tasks.base import FrozenEncoder, Task
 from augaware.tasks.features import labelled, pick
@@ -15,15 +16,15 @@ from augaware.tasks.logistic import Score, select
 __all__ = ["LinearProbe"]
 
 _SCORES: dict[str, Score] = {"top1": metrics.top1, "class_average": metrics.class_average}
-_CLASS_AVERAGE = frozenset({"pets", "flowers102", "caltech101", "aircraft"})
 
 
 class LinearProbe(Task):
     """Accuracy of a linear classifier on frozen features, the papers' 45-strength protocol.
 
-    ``metric`` is ``"top1"``, ``"class_average"`` or ``"auto"``: the papers' choice, class average on pets, flowers102,
-    caltech101 and aircraft, top-1 elsewhere. Metrics: ``test`` and ``val`` (fractions), ``standard_error`` (binomial,
-    of the test images alone), the chosen ``w``, ``metric``, ``classes``, ``n`` per split, and a ``warning`` or None.
+    ``metric`` is ``"top1"``, ``"class_average"`` or ``"auto"``: what the data set states, the papers' choice (class
+    average on pets, flowers102, caltech101 and aircraft), and top-1 elsewhere. Metrics: ``test`` and ``val``
+    (fractions), ``standard_error`` (binomial, of the test images alone), the chosen ``w``, ``metric``, ``classes``,
+    ``n`` per split, and a ``warning`` or None.
     The objective, the strengths and the solver are in :mod:`augaware.tasks.logistic`.
     """
 
@@ -32,7 +33,7 @@ class LinearProbe(Task):
     def __init__(self, dataset: str, metric: str = "auto") -> None:
         super().__init__(dataset)
         if metric == "auto":
-            metric = "class_average" if dataset in _CLASS_AVERAGE else "top1"
+            metric = papers if (papers := published_metric(dataset)) in _SCORES else "top1"
         if metric not in _SCORES:
             accepted = ("auto", *_SCORES)
             raise RequestError(
