@@ -6,8 +6,10 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
 from augaware import lookup
@@ -129,6 +131,16 @@ def test_linear_probe_and_knn_separate_colours(splits):
     assert KNN("colours", k=5)(Flat(), splits)["n"] == {"memory": 120, "test": 90}
     for metrics in (probe, knn):
         assert json.loads(json.dumps(metrics)) == metrics
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (7, 0.02), (40, 0.5)])
+def test_knn_is_scikit_learns_weighted_vote(splits, k, temperature):
+    y = {name: extract(Flat(), source) for name, source in splits.items()}
+    peer = KNeighborsClassifier(k, weights=lambda distances: np.exp((1 - distances) / temperature), metric="cosine")
+    memory = torch.cat([y["train"], y["val"]]), torch.cat([splits["train"].labels, splits["val"].labels])
+    peer.fit(memory[0].double().numpy(), memory[1].numpy())
+    expected = peer.score(y["test"].double().numpy(), splits["test"].labels.numpy())
+    assert KNN("colours", k, temperature)(Flat(), splits)["test"] == pytest.approx(expected)
 
 
 def test_factors_reads_what_is_linear_and_not_what_is_absent(splits):

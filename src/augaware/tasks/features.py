@@ -61,11 +61,17 @@ def pick(splits: Mapping[str, Source], name: str) -> Source:
     return splits[name]
 
 
-def labelled(encoder: FrozenEncoder, source: Source) -> Labelled:
-    """Extract the features of a source with labels."""
+def known_labels(source: Source) -> Tensor:
+    """The labels (N,) of a source that has some, or a :class:`RequestError`."""
     if source.labels is None or len(source.classes) < 2:
         raise RequestError(
             f"data {source.name!r} has no two classes to tell apart: put its images in a folder per class"
         )
+    return source.labels
+
+
+def labelled(encoder: FrozenEncoder, source: Source) -> Labelled:
+    """Extract the features of a source with labels."""
+    labels = known_labels(source)
     features = extract(encoder, source)
-    return Labelled(features, source.labels.to(features.device))
+    return Labelled(features, labels.to(features.device))

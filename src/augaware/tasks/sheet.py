@@ -1,0 +1,49 @@
+"""A sheet of pictures: rows of square images, each in a coloured frame with a line of text below. PNG bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+SIDE, FRAME, TEXT, GAP = 96, 4, 16, 6  # pixels: of an image, its frame, the text below, and between cells
+PLAIN, GOOD, BAD = "#333333", "#1a9641", "#d7191c"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image (3, SIDE, SIDE) in [0, 1], the ``caption`` below and the colour of the ``frame``."""
+
+    image: Tensor
+    caption: str
+    frame: str
+
+
+def sheet_size(rows: int, columns: int) -> tuple[int, int]:
+    """Width and height in pixels."""
+    cell = SIDE + 2 * FRAME
+    return GAP + columns * (cell + GAP), GAP + rows * (cell + TEXT + GAP)
+
+
+def sheet_png(rows: Sequence[Sequence[Tile]]) -> bytes:
+    """Rows of equally many tiles; a caption that is too long is cut."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    sheet = Image.new("RGB", sheet_size(len(rows), len(rows[0])), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
+    cell = SIDE + 2 * FRAME
+    for r, row in enumerate(rows):
+        for c, tile in enumerate(row):
+            left, top = GAP + c * (cell + GAP), GAP + r * (cell + TEXT + GAP)
+            draw.rectangle((left, top, left + cell - 1, top + cell - 1), fill=tile.frame)
+            pixels = tile.image.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+            sheet.paste(Image.fromarray(pixels), (left + FRAME, top + FRAME))
+            text = tile.caption.encode("latin-1", "replace").decode("latin-1")  # all that Pillow's own font can write
+            while font.getlength(text) > cell:
+                text = text[:-1]
+            draw.text((left, top + cell + 1), text, fill="black", font=font)
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+    return file.getvalue()
