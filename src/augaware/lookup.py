@@ -30,6 +30,7 @@ SINGULAR = {
     "recipes": "recipe",
     "analysis": "analysis",
     "bench": "bench",
+    "suites": "suite",
 }
 CONTEXT = {
     "hosts": 1,
