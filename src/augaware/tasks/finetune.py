@@ -11,6 +11,7 @@ of the L2-SP runs of CASSLE's authors; they name no weight decay to compare with
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
@@ -18,7 +19,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from augaware import metrics
 from augaware.checks import check_at_least_zero, check_numbers, check_widths
@@ -169,8 +170,10 @@ def pull(parameters: Iterable[Tensor], towards: Iterable[Tensor], alpha: float) 
 
 def moved(network: FrozenEncoder, start: FrozenEncoder) -> float:
     """||w - w0|| / ||w0||; 0 for a network without weights."""
-    pairs = list(zip(network.parameters(), start.parameters(), strict=True))
-    if not pairs:
-        return 0.0
-    distance = nn.utils.parameters_to_vector([w.detach() - w0.detach() for w, w0 in pairs]).norm()
-    return float(distance / nn.utils.parameters_to_vector([w0.detach() for _, w0 in pairs]).norm())
+    w, w0 = ([p.detach() for p in f.parameters()] for f in (network, start))
+    return norm(a - b for a, b in zip(w, w0, strict=True)) / (norm(w0) or 1.0)
+
+
+def norm(tensors: Iterable[Tensor]) -> float:
+    """||.|| of all numbers of ``tensors`` together."""
+    return math.sqrt(sum(float(t.double().square().sum()) for t in tensors))
