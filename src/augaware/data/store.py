@@ -1,15 +1,14 @@
-"""Sources made of other sources: a part of one, several end to end, or one whose images are decoded once and kept."""
+"""Sources made of other sources: a part of one, or one whose images are decoded once and kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from augaware.data.base import ImageBatch, Skipped, Source, collate
 from augaware.data.files import digest
-from augaware.errors import RequestError
 from augaware.ragged import Ragged, room, starts
 
 
@@ -44,47 +43,45 @@ class Part(Source):
 
 
 class Joined(Source):
-    """The images of ``parts``, sources of the same classes, end to end."""
+    """The images of ``parts``, one source after the other; a name begins with its part's. All have the same classes."""
 
-    def __init__(self, parts: Sequence[Source]) -> None:
-        first = parts[0]
-        odd = next((part for part in parts if part.classes != first.classes), None)
-        if odd is not None:
-            raise RequestError(
-                f"data {odd.name!r} has {len(odd.classes)} classes and {first.name!r} {len(first.classes)}, "
-                "or others, or in another order; give both the same classes"
-            )
-        self.parts = tuple(parts)
-        self.name = " + ".join(part.name for part in parts)
-        self.names = [name for part in parts for name in part.names]
-        labels = [part.labels for part in parts if part.labels is not None]
-        self.labels = torch.cat(labels) if len(labels) == len(parts) else None
-        self.classes = first.classes
-        shared = [name for name in first.factors if all(name in part.factors for part in parts)]
-        self.factors = {name: torch.cat([part.factors[name] for part in parts]) for name in shared}
-        self.skipped = tuple(image for part in parts for image in part.skipped)
-        self.fingerprint = digest([part.fingerprint for part in parts])
-        self._ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+    def __init__(self, parts: Mapping[str, Source], name: str) -> None:
+        self.name, self.parts = name, dict(parts)
+        first = next(iter(self.parts.values()))
+        self.names = [f"{part}/{path}" for part, source in self.parts.items() for path in source.names]
+        labels = [source.labels for source in self.parts.values() if source.labels is not None]
+        self.labels, self.classes = torch.cat(labels) if labels else None, first.classes
+        self.factors: dict[str, Tensor] = {}
+        self.skipped = self._skipped()
+        self.fingerprint = digest(source.fingerprint for source in self.parts.values())
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return len(self.names)
 
     def load(self, index: int) -> Tensor:
         """Image number ``index``: (3, H, W) uint8, RGB."""
-        number = int(torch.searchsorted(self._ends, index, right=True))
-        return self.parts[number].load(index - int(self._ends[number]) + len(self.parts[number]))
+        for source in self.parts.values():
+            if index < len(source):
+                return source.load(index)
+            index -= len(source)
+        raise IndexError(index)
 
     def batch(self, index: Tensor) -> ImageBatch:
-        """The images ``index`` (B,) int64."""
-        found: dict[int, Tensor] = {}
-        numbers = torch.searchsorted(self._ends, index, right=True)
-        for number, part in enumerate(self.parts):
-            begin = int(self._ends[number]) - len(part)
-            batch = part.batch(index[numbers == number] - begin)
-            found |= zip((batch.index + begin).tolist(), batch.cut(), strict=True)
-        self.skipped = tuple(image for part in self.parts for image in part.skipped)
-        kept = [place for place in index.tolist() if place in found]
-        return collate([found[place] for place in kept], torch.tensor(kept, dtype=torch.int64))
+        """The images ``index`` (B,) int64, in that order."""
+        images: dict[int, Tensor] = {}
+        begin = 0
+        for source in self.parts.values():
+            rows = index[(index >= begin) & (index < begin + len(source))] - begin
+            if len(rows):
+                batch = source.batch(rows)
+                images |= zip((batch.index + begin).tolist(), batch.cut(), strict=True)
+            begin += len(source)
+        self.skipped = self._skipped()
+        kept = [i for i in index.tolist() if i in images]
+        return collate([images[i] for i in kept], torch.tensor(kept, dtype=torch.int64))
+
+    def _skipped(self) -> tuple[Skipped, ...]:
+        return tuple(Skipped(f"{part}/{i.name}", i.reason) for part, s in self.parts.items() for i in s.skipped)
 
 
 class Stored(Source):

@@ -16,15 +16,15 @@ from torch import Tensor
 
 from augaware import metrics
 from augaware.data.base import Source
-from augaware.data.root import HELD_OUT
 from augaware.data.store import Joined, Part
 from augaware.errors import RequestError, did_you_mean
 from augaware.random import Draws
 from augaware.tasks.base import Task
-from augaware.tasks.features import labels_of, pick
+from augaware.tasks.features import known_labels, pick
 from augaware.tasks.logistic import Score
 
 SCORES: dict[str, Score] = {"top1": metrics.top1, "class_average": metrics.class_average}
+_HELD_OUT = 0.2
 _CLASS_AVERAGE = frozenset({"pets", "flowers102", "caltech101", "aircraft"})
 
 
@@ -57,21 +57,26 @@ class Classification(Task):
         """train, val and test, with labels. Raises :class:`RequestError` when one or its labels are missing."""
         train, val, test = (pick(splits, name) for name in ("train", "val", "test"))
         for source in (train, val, test):
-            labels_of(source)
-        return (train, val, test) if self.shots is None else (*few(Joined((train, val)), self.shots, self.seed), test)
+            known_labels(source)
+        return (train, val, test) if self.shots is None else (*few(joined(train, val), self.shots, self.seed), test)
 
     def score(self, prediction: Tensor, labels: Tensor) -> float:
         """The metric of classes predicted, (N,) int64."""
         return SCORES[self.metric](prediction, labels)
 
 
+def joined(train: Source, val: Source) -> Source:
+    """All images that are not test's, those of train first."""
+    return Joined({"train": train, "val": val}, f"{train.name} + {val.name}")
+
+
 def few(pool: Source, shots: int, seed: int) -> tuple[Source, Source]:
     """train and val of ``shots`` images per class of ``pool``. Raises :class:`RequestError` where a class has less."""
     order = torch.argsort(Draws.of(seed, 0, torch.arange(len(pool)), view=-1).stream("shots").key, stable=True)
-    held = max(1, round(HELD_OUT * shots))
+    held = max(1, round(_HELD_OUT * shots))
     train, val = [], []
     for label, title in enumerate(pool.classes):
-        members = order[labels_of(pool)[order] == label][:shots]
+        members = order[known_labels(pool)[order] == label][:shots]
         if len(members) < shots:
             raise RequestError(
                 f"shots={shots}: class {title!r} has {len(members)} images in train and val together; lower shots"

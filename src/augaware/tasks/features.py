@@ -78,8 +78,8 @@ def pick(splits: Mapping[str, Source], name: str) -> Source:
     return splits[name]
 
 
-def labels_of(source: Source) -> Tensor:
-    """The labels of a source, (N,) int64. Raises :class:`RequestError` where it has none, or one class alone."""
+def known_labels(source: Source) -> Tensor:
+    """The labels (N,) of a source that has some, or a :class:`RequestError`."""
     if source.labels is None or len(source.classes) < 2:
         raise RequestError(
             f"data {source.name!r} has no two classes to tell apart: put its images in a folder per class"
@@ -89,6 +89,6 @@ def labels_of(source: Source) -> Tensor:
 
 def labelled(encoder: FrozenEncoder, source: Source, short_side: int | None = None) -> Labelled:
     """:func:`extract` the features of a source with labels."""
-    labels = labels_of(source)
+    labels = known_labels(source)
     features = extract(encoder, source, short_side=short_side)
     return Labelled(features, labels.to(features.device))

@@ -24,12 +24,11 @@ from torch import Tensor
 from augaware import metrics
 from augaware.checks import check_at_least_zero, check_numbers, check_widths
 from augaware.data.base import Source
-from augaware.data.store import Joined
 from augaware.errors import RequestError
 from augaware.random import epoch_order, word
 from augaware.tasks.base import FrozenEncoder
-from augaware.tasks.classification import Classification
-from augaware.tasks.features import device_of, extract, labels_of
+from augaware.tasks.classification import Classification, joined
+from augaware.tasks.features import device_of, extract, known_labels
 from augaware.tasks.training import MOMENTUM, classifier, side, views
 
 __all__ = ["Finetune"]
@@ -89,7 +88,7 @@ class Finetune(Classification):
         reached = [-1.0 if pair["val"] is None else pair["val"] for pair in grid]
         best = reached.index(max(reached))
         lr, alpha = list(product(self.lrs, self.alphas))[best]
-        tuned = self.tune(encoder, Joined((train, val)), lr, alpha)
+        tuned = self.tune(encoder, joined(train, val), lr, alpha)
         if reached[best] < 0 or not tuned.finite():
             raise RequestError(f"task 'finetune': training diverged at lr={lr:g}; give lower lrs")
         score = self.scored(tuned, test)
@@ -109,7 +108,7 @@ class Finetune(Classification):
 
     def tune(self, encoder: FrozenEncoder, source: Source, lr: float, alpha: float) -> Tuned:
         """A copy of ``encoder`` and a new classifier, trained on ``source``."""
-        device, labels = device_of(encoder), labels_of(source)
+        device, labels = device_of(encoder), known_labels(source)
         tuned = Tuned(copy.deepcopy(encoder), classifier(encoder.dim, len(source.classes), self.seed, device))
         tuned.network.eval().train().requires_grad_()
         w = list(tuned.network.parameters())
@@ -145,7 +144,7 @@ class Finetune(Classification):
     def scored(self, tuned: Tuned, source: Source) -> float:
         """The score on all of ``source``."""
         y = extract(tuned.network, source, short_side=side(tuned.network.size))
-        return self.score(F.linear(y, *tuned.head).argmax(1), labels_of(source).to(y.device))
+        return self.score(F.linear(y, *tuned.head).argmax(1), known_labels(source).to(y.device))
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,11 @@ from torch import Tensor
 from augaware import metrics
 from augaware.checks import check_numbers, check_widths
 from augaware.data.base import Source
-from augaware.data.store import Joined
 from augaware.errors import RequestError
 from augaware.random import epoch_order
 from augaware.tasks.base import FrozenEncoder
-from augaware.tasks.classification import Classification
-from augaware.tasks.features import Labelled, encode, labelled, labels_of
+from augaware.tasks.classification import Classification, joined
+from augaware.tasks.features import Labelled, encode, known_labels, labelled
 from augaware.tasks.training import MOMENTUM, classifier, side, views
 
 __all__ = ["LoocProbe"]
@@ -34,7 +33,7 @@ class LoocProbe(Classification):
 
     A new crop and flip of every image in each of ``epochs`` (:mod:`augaware.tasks.training`); the network is in eval
     mode. Rate ``lr`` x batch_size / 256, a tenth of it after .6 of the epochs and a hundredth after .8; momentum .9, no
-    weight decay; W ~ N(0, .01), b = 0. ``metric``, ``shots`` and ``seed`` as in
+    weight decay; W ~ N(0, .01), b = 0. ``metric`` (authors' code: top-1), ``shots`` and ``seed`` as in
     :mod:`augaware.tasks.classification`; the seed is also that of W, order and crops.
 
     Two classifiers see the same features: one is trained on train and says which epoch is best on val, the other on
@@ -67,8 +66,8 @@ class LoocProbe(Classification):
         """The metrics of the class docstring. Raises :class:`RequestError` when a split or its labels are missing."""
         sources = self.sources(splits)
         val, test = (labelled(encoder, source, side(encoder.size)) for source in sources[1:])
-        both = Joined(sources[:2])
-        labels, classes = labels_of(both).to(test.labels.device), len(both.classes)
+        both = joined(*sources[:2])
+        labels, classes = known_labels(both).to(test.labels.device), len(both.classes)
         n, device = len(sources[0]), test.labels.device
         chosen, fitted = (Linear(encoder.dim, classes, self.seed, device) for _ in range(2))
         vals, tests = [], []
