@@ -156,7 +156,7 @@ class Tuned:
 
     def finite(self) -> bool:
         """Whether training has not diverged."""
-        module = self.network.eval()
+        module = self.network.eval()  # which gives the network as a module: FrozenEncoder does not speak of buffers
         return all(bool(t.isfinite().all()) for t in (*module.parameters(), *module.buffers(), *self.head))
 
 
