@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "objective": LEAVES | {"nets", "hosts.base", "awareness.base"},
     "optim": LEAVES | {"hosts.base", "objective", "recipe"},
     "data": LEAVES,
-    "tasks": LEAVES | {"nets", "data"},
+    "tasks": LEAVES | {"nets", "data", "augment.pipeline"},
     "recipe": LEAVES,
     "recipes": {"recipe", "errors"},
     "checkpoint": LEAVES | {"augment", "nets", "objective", "recipe"},

@@ -149,14 +149,15 @@ def test_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
             decode(content)
 
 
+@pytest.mark.parametrize("short_side", [None, 55])
 @pytest.mark.parametrize(("width", "height"), [(97, 64), (64, 97), (33, 48), (224, 300)])
-def test_centre_crop_is_pillows(width: int, height: int) -> None:
+def test_centre_crop_is_pillows(width: int, height: int, short_side: int | None) -> None:
     image, size = photo(width, height), 48
-    scale = size / min(width, height)
+    scale = (short_side or size) / min(width, height)
     resized = image.resize((int(width * scale), int(height * scale)), Image.Resampling.BICUBIC)
     left, top = round((resized.width - size) / 2), round((resized.height - size) / 2)
     theirs = np.array(resized.crop((left, top, left + size, top + size)), dtype=np.float32)
-    ours = centre_crop(decode(encode(image)), size)
+    ours = centre_crop(decode(encode(image)), size, short_side)
     assert ours.shape == (3, size, size)
     assert ours.min() >= 0
     assert ours.max() <= 1

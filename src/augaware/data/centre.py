@@ -6,36 +6,45 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augaware.data.base import Source
+from augaware.data.base import ImageBatch, Source
 from augaware.errors import RequestError
 
 
-def centre_crop(image: Tensor, size: int) -> Tensor:
+def centre_crop(image: Tensor, size: int, short_side: int | None = None) -> Tensor:
     """The central square: (..., 3, H, W) uint8 -> (..., 3, size, size) float in [0, 1].
 
-    The short side is resized to ``size`` pixels, bicubic and antialiased, as in the papers' evaluation: within two grey
-    levels of torchvision's ``Resize`` and ``CenterCrop`` on a Pillow image (whose import would double a short command).
+    The short side is resized to ``short_side`` pixels, at least and by default ``size``, bicubic and antialiased, as in
+    the papers' evaluation: within two grey levels of torchvision's ``Resize`` and ``CenterCrop`` on a Pillow image
+    (whose import would double a short command).
     """
     *lead, height, width = image.shape
     pixels = image.reshape(-1, 3, height, width).float()
-    short = min(height, width)
-    if short != size:
-        height, width = size * height // short, size * width // short
+    short, wanted = min(height, width), short_side or size
+    if short != wanted:
+        height, width = wanted * height // short, wanted * width // short
         pixels = F.interpolate(pixels, (height, width), mode="bicubic", antialias=True).round_().clamp_(0, 255)
     top, left = round((height - size) / 2), round((width - size) / 2)
     return pixels[..., top : top + size, left : left + size].reshape(*lead, size, size) / 255
 
 
-def centre_batch(source: Source, index: Tensor, size: int) -> Tensor:
+def centre_batch(source: Source, index: Tensor, size: int, short_side: int | None = None) -> Tensor:
     """:func:`centre_crop` of the images ``index`` (B,): (B, 3, size, size) float in [0, 1], one row for every index.
 
-    Raises :class:`RequestError` where an image of a source too large to be checked at opening cannot be read.
+    Raises :class:`RequestError` as :func:`whole` does.
     """
-    batch = source.batch(index)
+    batch = whole(source.batch(index), source, index)
+    if bool((batch.sizes == batch.sizes[:1]).all()):
+        return centre_crop(batch.pixels, size, short_side)
+    return torch.stack([centre_crop(image, size, short_side) for image in batch.cut()])
+
+
+def whole(batch: ImageBatch, source: Source, index: Tensor) -> ImageBatch:
+    """``batch``, which ``source`` gave for ``index`` (B,).
+
+    Raises :class:`RequestError` where an image of a source too large to be checked at opening could not be read.
+    """
     if len(batch) < len(index):
         lost = source.names[next(i for i in index.tolist() if i not in batch.index)]
         reason = next((image.reason for image in source.skipped if image.name == lost), "unreadable")
         raise RequestError(f"data {source.name!r}: {lost} cannot be read ({reason}); remove or replace it")
-    if bool((batch.sizes == batch.sizes[:1]).all()):
-        return centre_crop(batch.pixels, size)
-    return torch.stack([centre_crop(image, size) for image in batch.cut()])
+    return batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,22 +15,30 @@ from augaware.nets.base import evaluating
 from augaware.tasks.base import FrozenEncoder
 
 
-def extract(encoder: FrozenEncoder, source: Source, batch_size: int = 256) -> Tensor:
+def extract(encoder: FrozenEncoder, source: Source, batch_size: int = 256, short_side: int | None = None) -> Tensor:
     """y = f(x) for every image of ``source`` in its order: (N, dim) float32 on the encoder's device.
 
-    Short side resized bicubically and centre crop of ``encoder.size``, normalised; each image once, no augmentation, no
-    L2-normalisation (AugSelf and CASSLE, linear evaluation). Raises :class:`RequestError` when there is no image, or a
-    feature is not finite.
+    Short side resized bicubically, by default to ``encoder.size``, and centre crop of ``encoder.size``, normalised;
+    each image once, no augmentation, no L2-normalisation (AugSelf and CASSLE, linear evaluation). Raises
+    :class:`RequestError` when there is no image, or a feature is not finite.
     """
+    device = device_of(encoder)
+    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (encoder.mean, encoder.std))
+    pieces = torch.split(torch.arange(len(source)), batch_size)
+    crops = (centre_batch(source, index, encoder.size, short_side).to(device) for index in pieces)
+    return encode(encoder, source, ((x - mean) / std for x in crops))
+
+
+def encode(encoder: FrozenEncoder, source: Source, batches: Iterable[Tensor]) -> Tensor:
+    """y of normalised ``batches``, one row for every image of ``source``: as :func:`extract`, which see."""
     if len(source) == 0:
         raise RequestError(f"data {source.name!r} holds no image: give a folder or an archive with images")
-    device = next(iter(encoder.parameters()), torch.empty(0)).device
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (encoder.mean, encoder.std))
-    y = torch.empty(len(source), encoder.dim, device=device)
+    y = torch.empty(len(source), encoder.dim, device=device_of(encoder))
+    done = 0
     with evaluating(encoder), torch.inference_mode():
-        for index in torch.split(torch.arange(len(source)), batch_size):
-            x = centre_batch(source, index, encoder.size).to(device)
-            y[index.to(device)] = encoder(((x - mean) / std).contiguous(memory_format=torch.channels_last)).float()
+        for x in batches:
+            y[done : done + len(x)] = encoder(x.to(y.device).contiguous(memory_format=torch.channels_last)).float()
+            done += len(x)
     broken = int((~y.isfinite()).any(1).sum())
     if broken:
         raise RequestError(
@@ -38,6 +46,11 @@ def extract(encoder: FrozenEncoder, source: Source, batch_size: int = 256) -> Te
             "its training diverged; take an earlier checkpoint or train with a lower learning rate"
         )
     return y
+
+
+def device_of(encoder: FrozenEncoder) -> torch.device:
+    """Where its weights are; the CPU for an encoder without."""
+    return next(iter(encoder.parameters()), torch.empty(0)).device
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,10 @@ class Labelled:
 
     def __add__(self, other: Labelled) -> Labelled:
         return Labelled(torch.cat([self.features, other.features]), torch.cat([self.labels, other.labels]))
+
+    def first(self, n: int) -> Labelled:
+        """The first ``n`` images."""
+        return Labelled(self.features[:n], self.labels[:n])
 
 
 def pick(splits: Mapping[str, Source], name: str) -> Source:
@@ -70,8 +87,8 @@ def known_labels(source: Source) -> Tensor:
     return source.labels
 
 
-def labelled(encoder: FrozenEncoder, source: Source) -> Labelled:
-    """Extract the features of a source with labels."""
+def labelled(encoder: FrozenEncoder, source: Source, short_side: int | None = None) -> Labelled:
+    """:func:`extract` the features of a source with labels."""
     labels = known_labels(source)
-    features = extract(encoder, source)
+    features = extract(encoder, source, short_side=short_side)
     return Labelled(features, labels.to(features.device))

@@ -7,7 +7,7 @@ The classifier and the invariances that its task wants are learnt together; the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from augaware.nets.base import evaluating
 from augaware.nets.invariant import Invariant
 from augaware.random import epoch_order
 from augaware.tasks.base import FrozenEncoder, Task
+from augaware.tasks.classification import SCORES
 from augaware.tasks.features import pick
 
 __all__ = ["LearnedCode"]
@@ -31,10 +32,6 @@ __all__ = ["LearnedCode"]
 LR = 0.01  # of W, b and i (paper)
 START = 0.5  # of each number of i (paper)
 SEED = 0  # of the order of the images
-SCORES: Mapping[str, Callable[[Tensor, Tensor], float]] = {
-    "top1": metrics.top1,
-    "class_average": metrics.class_average,
-}
 
 
 class LearnedCode(Task):
