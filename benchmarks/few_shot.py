@@ -27,7 +27,7 @@ from torch import Tensor
 from augaware.data.base import Source
 from augaware.data.root import open_dataset
 from augaware.data.store import Part
-from augaware.evaluate import load_encoder
+from augaware.frozen import load_encoder
 from augaware.tasks.base import FrozenEncoder
 from augaware.tasks.episodes import Episodes, draw
 from augaware.tasks.features import extract

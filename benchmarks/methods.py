@@ -100,7 +100,8 @@ def run(name: str, seed: int, data: Path, out: Path) -> None:
 
 def probed_at_learnt_codes(folder: Path, data: Path) -> None:
     """AI's linear probes: for each data set at the code that its train split chose; landmarks at .5."""
-    from augaware.evaluate import evaluate, load_encoder
+    from augaware.evaluate import evaluate
+    from augaware.frozen import load_encoder
 
     for name in SETS:
         code, probe = f"learned_code('{name}', epochs={CODE_EPOCHS})", f"linear_probe('{name}')"

@@ -23,7 +23,7 @@ from augaware.checkpoint import Run
 from augaware.data.base import Source
 from augaware.data.shapes import Shapes
 from augaware.errors import RequestError
-from augaware.evaluate import Frozen, load_encoder
+from augaware.frozen import Frozen, load_encoder
 from augaware.hosts.base import Moment
 from augaware.nets.base import Encoder, build_encoder, evaluating
 from augaware.nets.ema import ema_copy

@@ -39,12 +39,15 @@ MAY_IMPORT = {
     "analysis": LEAVES | {"nets", "data", "tasks", "augment", "objective"},
     "bench": LEAVES | {"augment", "data", "recipe"},
     # where it all comes together
-    "evaluate": LEAVES | {"checkpoint", "nets", "data", "tasks", "recipe"},
+    "frozen": LEAVES | {"checkpoint", "nets", "recipe", "tasks.kept"},
+    "evaluate": LEAVES | {"checkpoint", "data", "frozen", "tasks"},
+    "suites": LEAVES,
+    "suite": LEAVES | {"data", "doctor", "evaluate", "frozen", "report", "suites", "tasks"},
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
     "pretrain": LEAVES
     | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
     | {"hosts.base", "optim"},
-    **dict.fromkeys(("__init__", "api", "cli", "demo", "demo_page"), ANYTHING),
+    **dict.fromkeys(("__init__", "api", "cli", "cli_lists", "demo", "demo_page"), ANYTHING),
 }
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from augaware import lookup
-from augaware.cli import ROOMS, main
+from augaware.cli import main
+from augaware.cli_lists import ROOMS
 from augaware.pretrain import Trainer
 
 SMALL = [

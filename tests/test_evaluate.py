@@ -13,7 +13,8 @@ import torch
 
 import augaware
 from augaware.errors import RequestError
-from augaware.evaluate import evaluate, load_encoder, slug
+from augaware.evaluate import evaluate, slug
+from augaware.frozen import load_encoder
 from augaware.pretrain import start
 from augaware.recipe import Recipe
 

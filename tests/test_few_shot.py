@@ -188,7 +188,7 @@ def test_labels_are_needed():
 def test_pixels_of_real_leaves_beat_chance(real_data):
     if not (real_data / "medleaf36").is_dir():
         pytest.skip(f"no medleaf36 in {real_data}")
-    from augaware.evaluate import load_encoder
+    from augaware.frozen import load_encoder
 
     task = FewShot("medleaf36", shots=5, episodes=200)
     metrics = task(load_encoder("random/pixels(side=4)", size=8, device="cpu"), task.splits(real_data))

@@ -14,7 +14,7 @@ from augaware import lookup
 from augaware.data.base import Source
 from augaware.data.shapes import BACKGROUNDS
 from augaware.errors import RequestError
-from augaware.evaluate import load_encoder
+from augaware.frozen import load_encoder
 from augaware.metrics import top1
 from augaware.tasks.features import labelled
 from augaware.tasks.finetune import Finetune, pull

@@ -18,7 +18,7 @@ from augaware import lookup
 from augaware.augment.plan import Camera
 from augaware.awareness.base import Setting
 from augaware.errors import RequestError
-from augaware.evaluate import load_encoder
+from augaware.frozen import load_encoder
 from augaware.hosts.base import Moment
 from augaware.nets.base import Encoder, build_encoder
 from augaware.nets.branched import Fork, branched

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from augaware.errors import RequestError
+
+if TYPE_CHECKING:
+    from augaware.suite import Done
 
 Result = dict[str, Any]
 
@@ -68,26 +71,64 @@ def resume(run: str | Path) -> Path:
 
 def evaluate(
     encoder: str,
-    task: str | Sequence[str],
+    task: str | Sequence[str] = (),
     *,
+    suite: str | None = None,
     data: str | Path = ".",
     out: str | Path | None = None,
+    against: Sequence[str | Path] = (),
     architecture: str | None = None,
     size: int | None = None,
     device: str = "auto",
+    precision: str = "fp32",
 ) -> list[Result]:
     """Put tasks to a frozen encoder: a run folder, ``timm/NAME``, ``random/NAME`` or a ``.safetensors`` file.
 
-    ``data`` is ROOT, the folder of data sets. Results are returned and written to ``eval/`` of ``out``, which for a run
-    folder is that folder.
+    ``task`` one or several, or ``suite``, such as ``"transfer"``: all its tasks on what is there, see
+    :func:`evaluate_suite`. ``data`` is ROOT, the folder of data sets. Results are returned and written to ``eval/`` of
+    ``out``, which for a run folder is that folder; features are kept beside it.
     """
     from augaware.evaluate import evaluate as run_tasks
-    from augaware.evaluate import load_encoder
+    from augaware.frozen import load_encoder
 
-    frozen = load_encoder(encoder, architecture, size, device)
-    folder = Path(out) if out is not None else Path(encoder) if frozen.recipe else None
     specs = (task,) if isinstance(task, str) else tuple(task)
+    if bool(specs) == (suite is not None):
+        raise RequestError(
+            "eval: give --task SPEC, once or several times, or --suite NAME, such as transfer; one of them"
+        )
+    if suite is not None:
+        options = {"architecture": architecture, "size": size, "device": device, "precision": precision}
+        return evaluate_suite(encoder, suite, data=data, out=out, against=against, load=options).results
+    if against:
+        raise RequestError("--against adds rows to the table of a suite: give --suite, or leave it out")
+    frozen = load_encoder(encoder, architecture, size, device, precision)
+    folder = Path(out) if out is not None else Path(encoder) if frozen.recipe else None
     return run_tasks(frozen, specs, data, folder / "eval" if folder else None)
+
+
+def evaluate_suite(
+    encoder: str,
+    suite: str,
+    *,
+    data: str | Path,
+    out: str | Path | None = None,
+    against: Sequence[str | Path] = (),
+    load: Mapping[str, Any] | None = None,
+    told: Callable[[str, Result | RequestError], None] | None = None,
+) -> Done:
+    """All tasks of a suite on the data sets below ``data``; stopped, it goes on where it was. Its table, with ranks.
+
+    ``against``: ``out`` of other encoders, a row each. ``load``: the arguments of :func:`evaluate` on how the encoder
+    is loaded. ``told`` hears of each result, or of why there is none.
+    """
+    from augaware.frozen import load_encoder
+    from augaware.suite import run_suite
+
+    frozen = load_encoder(encoder, **dict(load or {}))
+    if out is None and not frozen.recipe:
+        raise RequestError(f"--suite keeps its results as it goes: give --out DIR for encoder {encoder!r}")
+    folder = Path(encoder if out is None else out) / "eval"
+    return run_suite(frozen, suite, data, folder, [Path(other) for other in against], told)
 
 
 def doctor(data: str | Path | None = None, *, download: str | None = None) -> Result:

@@ -6,14 +6,14 @@ Exit codes: 0 done, 2 the request is wrong, 1 anything else, 130 stopped by the 
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from augaware.errors import RequestError, did_you_mean
+from augaware.cli_lists import doctor, list_
+from augaware.errors import RequestError
 
 app = typer.Typer(
     help="Augmentation-aware self-supervised learning: any host x any way of using omega.",
@@ -21,18 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _UsageError: Any = typer.BadParameter.__mro__[2]  # ClickException: click's, or that of the copy inside newer typer
-ROOMS = {
-    "hosts": "hosts",
-    "awareness": "awareness",
-    "augmentations": "augment",
-    "tasks": "tasks",
-    "analyses": "analysis",
-    "datasets": "data.datasets",
-    "sources": "data",
-    "encoders": "nets",
-    "recipes": "recipes",
-    "benches": "bench",
-}
+app.command("list")(list_)
+app.command()(doctor)
 
 
 @app.command()
@@ -73,22 +63,43 @@ def resume(run: Annotated[Path, typer.Argument(metavar="DIR", help="a run folder
 @app.command("eval")
 def evaluate(
     encoder: Annotated[str, typer.Argument(help="a run folder, timm/NAME, random/NAME or a .safetensors file")],
-    task: Annotated[list[str], typer.Option(help="such as \"linear_probe('flowers102')\"; repeatable")],
+    task: Annotated[list[str] | None, typer.Option(help="such as \"linear_probe('flowers102')\"; repeatable")] = None,
+    suite: Annotated[str | None, typer.Option(help="transfer: every protocol of the papers on what is there")] = None,
     data: Annotated[Path, typer.Option(help="ROOT, the folder of data sets")] = Path("."),
     out: Annotated[Path | None, typer.Option(help="where eval/<task>.json goes; for a run folder, itself")] = None,
+    against: Annotated[list[Path] | None, typer.Option(help="--out of another encoder: a row; repeatable")] = None,
     architecture: Annotated[str | None, typer.Option("--encoder", help="of a bare .safetensors file")] = None,
     size: Annotated[int | None, typer.Option(help="side of the images in pixels")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
 ) -> None:
     """Put tasks to a frozen encoder."""
     from augaware import api
+    from augaware.progress import print_table
+    from augaware.report.transfer import NOTE
 
-    for result in api.evaluate(encoder, task, data=data, out=out, architecture=architecture, size=size, device=device):
-        typer.echo(
-            f"{result['task']}  {_headline(result['metrics'])}  ({result['protocol']}, {result['seconds']:.1f} s)"
+    load: dict[str, Any] = {"architecture": architecture, "size": size, "device": device, "precision": precision}
+    if suite is None or task:
+        for result in api.evaluate(encoder, task or (), suite=suite, data=data, out=out, against=against or (), **load):
+            _tell(result["task"], result)
+        return
+    done = api.evaluate_suite(encoder, suite, data=data, out=out, against=against or (), load=load, told=_tell)
+    print_table(suite, *done.table.cells(lambda text: f"[bold]{text}[/]"))
+    typer.echo(f"{NOTE}\nwritten to {Path(encoder if out is None else out) / 'eval'}: .md, .csv, .tex")
+    if done.failed:
+        raise RequestError(
+            f"{len(done.failed)} of {len(done.results) + len(done.failed)} tasks could not be done; see above"
         )
-        if result["metrics"].get("warning"):
-            typer.echo(f"WARNING: {result['metrics']['warning']}", err=True)
+
+
+def _tell(task: str, result: dict[str, Any] | RequestError) -> None:
+    """A line for each result, and one for its warning."""
+    if isinstance(result, RequestError):
+        typer.echo(f"{task}  {result}", err=True)
+        return
+    typer.echo(f"{task}  {_headline(result['metrics'])}  ({result['protocol']}, {result['seconds']:.1f} s)")
+    if result["metrics"].get("warning"):
+        typer.echo(f"WARNING: {result['metrics']['warning']}", err=True)
 
 
 def _headline(metrics: dict[str, Any]) -> str:
@@ -96,89 +107,6 @@ def _headline(metrics: dict[str, Any]) -> str:
     if isinstance(test, dict):
         return "  ".join(f"{name} {value:.3f}" for name, value in test.items())
     return f"{test:.4f}"
-
-
-@app.command("list")
-def list_(
-    what: Annotated[str | None, typer.Argument(help=" | ".join(ROOMS))] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
-) -> None:
-    """List what exists."""
-    from augaware import lookup
-
-    if what is not None and what not in ROOMS:
-        raise RequestError(f"list {what!r} is unknown; accepted: {', '.join(ROOMS)}{did_you_mean(what, ROOMS)}")
-    chosen = {what: ROOMS[what]} if what else ROOMS
-    found: dict[str, list[dict[str, Any]]] = {
-        title: [lookup.summary(room, name) for name in lookup.names(room)] for title, room in chosen.items()
-    }
-    for entry in found.get("awareness", []):
-        entry |= _compatibility(entry["name"])
-    for entry in found.get("datasets", []):
-        entry |= _published(entry["name"])
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-        return
-    for title, entries in found.items():
-        typer.echo(f"{title}:")
-        for entry in entries:
-            typer.echo(f"  {entry['spec']}\n      {entry['summary']}")
-            if "expected" in entry:
-                typer.echo(f"      Expected: {entry['expected']}")
-            if "counts" in entry:
-                counts = ", ".join(f"{split} {count}" for split, count in entry["counts"].items())
-                typer.echo(f"      {entry['title']}: {entry['classes']} classes; {counts}; {entry['metric']}")
-            if any(entry.get("hosts", {}).values()):
-                typer.echo(f"      Hosts: {', '.join(name for name, reason in entry['hosts'].items() if not reason)}")
-
-
-def _compatibility(awareness: str) -> dict[str, dict[str, str | None]]:
-    """With which hosts and beside which awareness this one works: name -> None, or why not."""
-    from augaware import lookup
-    from augaware.objective import clash, mismatch
-
-    given = lookup.load("awareness", awareness)
-    others = [name for name in lookup.names("awareness") if name != awareness]
-    return {
-        "hosts": {name: mismatch(lookup.load("hosts", name), given) for name in lookup.names("hosts")},
-        "beside": {name: clash([given, lookup.load("awareness", name)]) for name in others},
-    }
-
-
-def _published(name: str) -> dict[str, Any]:
-    """What a data set states; its spec is its name, as tasks are given it."""
-    from augaware import lookup
-
-    known = lookup.load("data.datasets", name)
-    return {"spec": name, "title": known.title, "classes": known.classes, "counts": dict(known.counts)} | {
-        "metric": known.metric,
-        "layout": known.layout,
-        "url": known.url,
-    }
-
-
-@app.command()
-def doctor(
-    data: Annotated[Path | None, typer.Option(help="ROOT, the folder of data sets: which are there, and whole")] = None,
-    download: Annotated[str | None, typer.Option(help="fetch this data set into ROOT first")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
-) -> None:
-    """Say what is there: data sets in ROOT, or else versions, devices and packages."""
-    from augaware import api
-    from augaware.doctor import COLUMNS, table
-    from augaware.progress import print_table
-
-    found = api.doctor(data, download=download)
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-    elif data is None:
-        for key, value in found.items():
-            typer.echo(f"{key:<18}{value}")
-    else:
-        print_table(f"{data}: images found / used by the papers", COLUMNS, table(found["datasets"]))
-        for row in found["datasets"]:
-            if row["note"]:
-                typer.echo(f"{row['name']}: {row['note']}")
 
 
 @app.command()

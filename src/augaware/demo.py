@@ -23,7 +23,7 @@ from augaware.recipes.demo import demo as recipe
 
 if TYPE_CHECKING:
     from augaware.data.base import Source
-    from augaware.evaluate import Frozen
+    from augaware.frozen import Frozen
     from augaware.recipe import Recipe
 
 AUGSELF = "augself(targets={'crop': 0.5, 'color_jitter': 3}, hidden=256)"
@@ -101,7 +101,8 @@ def _train_and_measure(variant: str, seed: int, settings: dict[str, Any], out: P
 
 def measure(encoder: str, seed: int, results: Path | None = None) -> Result:
     """What ENCODER kept, factor by factor, and the host's own quality, both on images it was not trained on."""
-    from augaware.evaluate import load_encoder, run_task, write_result
+    from augaware.evaluate import run_task, write_result
+    from augaware.frozen import load_encoder
     from augaware.tasks.factors import Factors
 
     frozen = load_encoder(encoder, size=recipe().size, device="cpu")

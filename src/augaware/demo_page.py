@@ -193,7 +193,7 @@ def _views(seed: int) -> Picture:
 
 def _neighbours(encoders: Mapping[str, str], seed: int) -> Picture:
     from augaware.data.root import open_dataset
-    from augaware.evaluate import load_encoder
+    from augaware.frozen import load_encoder
     from augaware.picture import neighbours_png
     from augaware.tasks.features import extract
 

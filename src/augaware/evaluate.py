@@ -1,163 +1,112 @@
-"""From ENCODER to numbers: load any encoder frozen, put tasks to it, write one JSON file per task."""
+"""From ENCODER to numbers: put tasks to a frozen encoder, write one JSON file per task."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from augaware import lookup
-from augaware.checkpoint import Run, check_device, environment, load_weights, seeded_encoder
+from augaware.checkpoint import environment
 from augaware.data.base import Source
 from augaware.disk import write_file
+from augaware.distributed import rank
 from augaware.errors import RequestError
-from augaware.nets.base import Encoder, build_encoder
-from augaware.recipe import Recipe
+from augaware.frozen import Frozen
 from augaware.tasks.base import Task
-
-ACCEPTED = "a run folder, timm/NAME, random/NAME or a .safetensors file"
-DEFAULT = Recipe(data="")
+from augaware.tasks.kept import Kept
 
 
-class Frozen(nn.Module):
-    """f as tasks see it: with the input it was trained for and the recipe it came from (empty when not ours)."""
+def evaluate(
+    frozen: Frozen,
+    specs: Sequence[str],
+    root: Path | str,
+    out: Path | None = None,
+    again: bool = True,
+    told: Callable[[str, dict[str, Any] | RequestError], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Run the tasks ``specs`` on data below ``root``; each result is returned, and written to ``out/<task>.json``.
 
-    def __init__(self, f: Encoder, name: str, recipe: dict[str, Any], size: int, mean: Any, std: Any) -> None:
-        super().__init__()
-        self.f, self.name, self.dim, self.recipe = f.eval().requires_grad_(False), name, f.dim, recipe
-        self.size, self.mean, self.std = size, tuple(mean), tuple(std)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, size, size) -> features (B, dim)."""
-        y: Tensor = self.f(images)
-        return y
-
-
-def load_encoder(
-    encoder: str, architecture: str | None = None, size: int | None = None, device: str = "auto"
-) -> Frozen:
-    """ENCODER frozen: a run folder, ``timm/NAME`` (pretrained), ``random/NAME`` or a ``.safetensors`` file.
-
-    A weights file without the ``config.json`` of an export beside it needs its ``architecture`` (an encoder spec).
-    ``size`` in pixels overrides what the encoder was trained for. Raises :class:`RequestError`.
+    Features are kept in ``out/../features``, or, without ``out``, as long as this takes. ``again`` False: a result that
+    is there already is taken, if it is of this encoder and this version of the protocol. ``told`` hears of each result;
+    with it a wrong request, such as a damaged data set, is told too, and the other tasks go on.
     """
-    if size is not None and size < 1:
-        raise RequestError(f"size={size} must be at least 1 pixel")
-    check_device(device)
-    path = Path(encoder).expanduser()
-    if encoder.endswith(".safetensors"):
-        frozen = _from_file(path, architecture)
-    elif path.is_dir():
-        frozen = _from_run(Run.open(path))
-    elif encoder.startswith("random/"):
-        f = seeded_encoder(encoder.removeprefix("random/"), seed=0)
-        frozen = Frozen(f, encoder, {}, DEFAULT.size, DEFAULT.mean, DEFAULT.std)
-    elif encoder.startswith("timm/"):
-        frozen = _pretrained_timm(encoder)
-    else:
-        raise RequestError(f"encoder {encoder!r} was not found; accepted: {ACCEPTED}")
-    frozen.size = size or frozen.size
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return frozen.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def _from_run(run: Run) -> Frozen:
-    """The exported encoder of a run, or that of its last checkpoint while it is not finished."""
-    recipe = run.recipe
-    if run.exported.exists():
-        spec = _config(run.exported).get("encoder")
-        f = build_encoder(spec if isinstance(spec, str) else run.encoder)
-        load_weights(f, run.exported)
-    else:
-        f = build_encoder(run.encoder)
-        state = run.load_state()
-        if state is None:
-            raise RequestError(
-                f"run {str(run.path)!r} has no weights yet; continue it with: augaware resume {run.path}"
-            )
-        weights = {k.removeprefix("online.f."): v for k, v in state["model"].items() if k.startswith("online.f.")}
-        f.load_state_dict(weights)
-    return Frozen(f, run.path.name, asdict(recipe), recipe.size, recipe.mean, recipe.std)
-
-
-def _from_file(path: Path, architecture: str | None) -> Frozen:
-    if not path.is_file():
-        raise RequestError(f"encoder {str(path)!r}: there is no such file")
-    config = _config(path)
-    spec = architecture or config.get("encoder")
-    if not isinstance(spec, str):
-        raise RequestError(
-            f"encoder {str(path)!r}: there is no config.json beside it; name it with --encoder, as resnet18"
-        )
-    f = build_encoder(spec)
-    load_weights(f, path)
-    size, mean, std = (config.get(key, getattr(DEFAULT, key)) for key in ("size", "mean", "std"))
-    return Frozen(f, path.stem, {}, size, mean, std)
-
-
-def _config(weights: Path) -> dict[str, Any]:
-    """The ``config.json`` of an export, beside its weights; empty when there is none."""
-    beside = weights.with_name("config.json")
-    if not beside.is_file():
-        return {}
-    try:
-        config = json.loads(beside.read_text())
-    except ValueError:
-        config = []
-    if not isinstance(config, dict):
-        raise RequestError(f"{str(beside)!r} is damaged: not an object in JSON")
-    return config
-
-
-def _pretrained_timm(name: str) -> Frozen:
-    import timm
-    from timm.data.config import resolve_model_data_config
-
-    f = build_encoder(name)  # an unknown name is said first
-    try:
-        model = timm.create_model(name.removeprefix("timm/"), pretrained=True, num_classes=0)
-    except Exception as error:  # the hub's libraries raise many kinds for one cause
-        raise RequestError(
-            f"encoder {name!r}: its weights cannot be fetched ({type(error).__name__}; no network?); "
-            f"use random/{name} for random weights or a .safetensors file with --encoder {name}"
-        ) from None
-    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
-    return Frozen(Encoder(model, f.dim), name, {}, config["input_size"][1], config["mean"], config["std"])
-
-
-def evaluate(frozen: Frozen, specs: Sequence[str], root: Path | str, out: Path | None = None) -> list[dict[str, Any]]:
-    """Run the tasks ``specs`` on data below ``root``; each result is returned, and written to ``out/<task>.json``."""
     tasks: list[tuple[str, Task]] = [(spec, lookup.build("tasks", spec)) for spec in specs]
-    results = []
-    for spec, task in tasks:
-        results.append(run_task(frozen, spec, task, task.splits(root)))
-        if out is not None:
-            write_result(results[-1], out)
+    results, opened = [], Opened(root)
+    with TemporaryDirectory() as passing:
+        frozen.kept = Kept(out.parent / "features" if out else Path(passing), frozen.fingerprint)
+        for spec, task in tasks:
+            try:
+                result = None if again or out is None else earlier(frozen, spec, task, out)
+                if result is None:
+                    result = run_task(frozen, spec, task, opened.splits(task), out)
+            except RequestError as error:
+                if told is None:
+                    raise
+                told(spec, error)
+                continue
+            results.append(result)
+            if told is not None:
+                told(spec, result)
+        frozen.kept = None
     return results
 
 
-def run_task(frozen: Frozen, spec: str, task: Task, splits: Mapping[str, Source]) -> dict[str, Any]:
-    """One result, as ``eval/<task>.json`` holds it."""
+class Opened:
+    """The data sets below ``root``; the last one stays open for a task that wants it in the same form."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = root
+        self._last: tuple[object, Mapping[str, Source]] | None = None
+
+    def splits(self, task: Task) -> Mapping[str, Source]:
+        """The splits that ``task`` wants."""
+        kind = task.dataset, type(task).splits
+        if self._last is None or self._last[0] != kind:
+            self._last = None  # its memory first
+            self._last = kind, task.splits(self.root)
+        return self._last[1]
+
+
+def earlier(frozen: Frozen, spec: str, task: Task, out: Path) -> dict[str, Any] | None:
+    """The result of an earlier run in ``out``, if it is of this task, protocol, network and size."""
+    try:
+        found = json.loads((out / f"{slug(spec)}.json").read_text())
+    except (OSError, ValueError):
+        return None
+    expected = {"task": spec, "protocol": task.protocol, "fingerprint": frozen.fingerprint, "size": frozen.size}
+    return found if isinstance(found, dict) and all(found.get(k) == v for k, v in expected.items()) else None
+
+
+def run_task(
+    frozen: Frozen, spec: str, task: Task, splits: Mapping[str, Source], out: Path | None = None
+) -> dict[str, Any]:
+    """One result, as ``eval/<task>.json`` holds it; with ``out`` it is written there, and a picture beside it."""
     began = time.perf_counter()
     metrics = task(frozen, splits)
-    return {
+    result = {
         "task": spec,
         "dataset": task.dataset,
         "protocol": task.protocol,
         "encoder": frozen.name,
+        "fingerprint": frozen.fingerprint,
         "size": frozen.size,
+        "precision": frozen.precision,
         "metrics": metrics,
         "recipe": frozen.recipe,
         "environment": environment(),
         "seconds": round(time.perf_counter() - began, 2),
     }
+    if out is not None and rank() == 0:
+        if (picture := task.picture(frozen, splits)) is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            write_file(out / f"{slug(spec)}.png", picture)
+        write_result(result, out)
+    return result
 
 
 def write_result(result: Mapping[str, Any], folder: Path) -> None:

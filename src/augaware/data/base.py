@@ -84,6 +84,11 @@ class Source(ABC):
     skipped: tuple[Skipped, ...]
     fingerprint: str
 
+    @property
+    def content(self) -> str:
+        """A hex digest of the pixels, in order, where they are at hand; else the fingerprint."""
+        return self.fingerprint
+
     @abstractmethod
     def __len__(self) -> int: ...
 

@@ -53,6 +53,12 @@ class Mapped(Stored):
             self._map = mmap.mmap(pixels.fileno(), 0, access=mmap.ACCESS_READ) if journal.bytes else None
             data = torch.frombuffer(self._map, dtype=torch.uint8) if self._map else torch.empty(0, dtype=torch.uint8)
         super().__init__(source, journal.index, journal.images(data), (*source.skipped, *journal.skipped))
+        self._content = str(journal.content)
+
+    @property
+    def content(self) -> str:
+        """That of the journal, which holds a checksum of every image."""
+        return self._content
 
     def batch(self, index: Tensor) -> ImageBatch:
         """The images ``index`` (B,) int64, once they are in memory."""

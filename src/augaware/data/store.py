@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -27,6 +29,11 @@ class Part(Source):
         self.fingerprint = digest([whole.fingerprint, index.tolist()])
         self._place = torch.full((len(whole),), -1)
         self._place[index] = torch.arange(len(index))
+
+    @property
+    def content(self) -> str:
+        """That of the whole, and which part it is."""
+        return digest([self.whole.content, self.index.tolist()])
 
     def __len__(self) -> int:
         return len(self.index)
@@ -54,6 +61,11 @@ class Joined(Source):
         self.factors: dict[str, Tensor] = {}
         self.skipped = self._skipped()
         self.fingerprint = digest(source.fingerprint for source in self.parts.values())
+
+    @property
+    def content(self) -> str:
+        """That of the parts."""
+        return digest(source.content for source in self.parts.values())
 
     def __len__(self) -> int:
         return len(self.names)
@@ -96,6 +108,14 @@ class Stored(Source):
         self.factors, self.images = part.factors, images
         self.skipped = tuple(sorted({image.name: image for image in skipped}.values(), key=lambda image: image.name))
         self.fingerprint = source.fingerprint if len(part) == len(source) else part.fingerprint
+
+    @cached_property
+    def content(self) -> str:
+        """The sha256 of sizes and pixels."""
+        state = hashlib.sha256(self.images.sizes.contiguous().numpy().data)
+        for image in self.images.images():
+            state.update(image.contiguous().numpy().data)
+        return state.hexdigest()
 
     def __len__(self) -> int:
         return len(self.names)

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from augaware.data.base import Source
 from augaware.data.centre import centre_batch
+from augaware.distributed import rank, total, world
 from augaware.errors import RequestError
 from augaware.nets.base import evaluating
 from augaware.tasks.base import FrozenEncoder
+from augaware.tasks.kept import Kept
 
 
 def extract(encoder: FrozenEncoder, source: Source, batch_size: int = 256, short_side: int | None = None) -> Tensor:
@@ -21,24 +23,41 @@ def extract(encoder: FrozenEncoder, source: Source, batch_size: int = 256, short
     Short side resized bicubically, by default to ``encoder.size``, and centre crop of ``encoder.size``, normalised;
     each image once, no augmentation, no L2-normalisation (AugSelf and CASSLE, linear evaluation). Raises
     :class:`RequestError` when there is no image, or a feature is not finite.
+
+    Each of several processes takes every so-manieth image, and all get all of y; no image is taken twice. Where the
+    encoder has a ``kept`` (:class:`augaware.tasks.kept.Kept`), features are looked for there first.
     """
     device = device_of(encoder)
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (encoder.mean, encoder.std))
-    pieces = torch.split(torch.arange(len(source)), batch_size)
-    crops = (centre_batch(source, index, encoder.size, short_side).to(device) for index in pieces)
-    return encode(encoder, source, ((x - mean) / std for x in crops))
+
+    def make() -> Tensor:
+        rows = torch.arange(rank(), len(source), world())
+        pieces = torch.split(rows, batch_size) if len(rows) else ()
+        crops = (centre_batch(source, index, encoder.size, short_side).to(device) for index in pieces)
+        return encode(encoder, source, ((x - mean) / std for x in crops), rows)
+
+    kept: Kept | None = getattr(encoder, "kept", None)
+    if kept is None:
+        return make()
+    return kept.features(source, [encoder.size, encoder.mean, encoder.std, short_side], make).to(device)
 
 
-def encode(encoder: FrozenEncoder, source: Source, batches: Iterable[Tensor]) -> Tensor:
-    """y of normalised ``batches``, one row for every image of ``source``: as :func:`extract`, which see."""
+def encode(encoder: FrozenEncoder, source: Source, batches: Iterable[Tensor], rows: Tensor | None = None) -> Tensor:
+    """y of normalised ``batches``, a row for every image of ``source``: as :func:`extract`, which see.
+
+    ``rows`` (M,) are the images of this process's batches; None is all, in each process.
+    """
     if len(source) == 0:
         raise RequestError(f"data {source.name!r} holds no image: give a folder or an archive with images")
-    y = torch.empty(len(source), encoder.dim, device=device_of(encoder))
-    done = 0
+    y = torch.zeros(len(source), encoder.dim, device=device_of(encoder))
+    place, done = torch.arange(len(source)) if rows is None else rows, 0
     with evaluating(encoder), torch.inference_mode():
         for x in batches:
-            y[done : done + len(x)] = encoder(x.to(y.device).contiguous(memory_format=torch.channels_last)).float()
+            found = encoder(x.to(y.device).contiguous(memory_format=torch.channels_last)).float()
+            y[place[done : done + len(x)].to(y.device)] = found
             done += len(x)
+    if rows is not None:
+        y = total(y)  # a row that is another process's is 0 here
     broken = int((~y.isfinite()).any(1).sum())
     if broken:
         raise RequestError(

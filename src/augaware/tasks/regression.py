@@ -125,6 +125,11 @@ class Squares(Source):
         self.labels, self.classes, self.factors, self.skipped = None, (), {}, whole.skipped
         self.fingerprint = digest([whole.fingerprint, rows.tolist()])
 
+    @property
+    def content(self) -> str:
+        """The whole images', and where each is cut."""
+        return digest([self.whole.content, self.corners.tolist(), self.sides.tolist()])
+
     def __len__(self) -> int:
         return len(self.whole)
 
