@@ -6,8 +6,6 @@ L2-normalised per image. A linear layer predicts them; :mod:`augaware.tasks.abso
 
 from __future__ import annotations
 
-import csv
-import math
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +20,7 @@ from augaware.data.base import Source, Unreadable
 from augaware.data.files import digest
 from augaware.data.root import open_dataset
 from augaware.data.store import Part
+from augaware.data.tables import LANDMARKS, LandmarkTable, landmarks
 from augaware.errors import RequestError
 from augaware.random import Draws
 from augaware.tasks.absolute import select
@@ -30,11 +29,7 @@ from augaware.tasks.features import extract, pick
 
 __all__ = ["Regression"]
 
-TABLE = "keypoints.csv"
-COLUMNS = "split,file,width,height,x1,y1,x2,y2,..."
 _RESAMPLES = 200
-
-Table = Mapping[tuple[str, str], tuple[float, ...]]  # (split, file) -> width, height, x1, y1, ..., xK, yK, in pixels
 
 
 class Regression(Task):
@@ -57,7 +52,7 @@ class Regression(Task):
     def splits(self, root: str | Path) -> Mapping[str, Source]:
         """The faces of each split, cut to their squares. Raises :class:`RequestError` for a table that does not fit."""
         sources = open_dataset(root, self.dataset)
-        table = read_table(Path(root).expanduser() / self.dataset / TABLE)
+        table = landmarks(root, self.dataset)
         if isinstance(sources["val"], Part):  # carved, and then the table's splits are not these
             raise RequestError(f"data set {self.dataset!r} lacks val or test: regression needs train, val and test")
         return {split: Squares(source, split, table) for split, source in sources.items()}
@@ -115,12 +110,12 @@ class Squares(Source):
     size multiplies them by size / side, which the L2-normalisation takes out again: targets are equal at every size.
     """
 
-    def __init__(self, whole: Source, split: str, table: Table) -> None:
+    def __init__(self, whole: Source, split: str, table: LandmarkTable) -> None:
         lost = [name for name in whole.names if (split, name) not in table]
         if lost:
             raise RequestError(
-                f"data {whole.name!r}: {len(lost)} of {len(whole)} images have no row of split {split!r} in {TABLE}, "
-                f"such as {lost[0]}: add the rows or remove the images"
+                f"data {whole.name!r}: {len(lost)} of {len(whole)} images have no row of split {split!r} in "
+                f"{LANDMARKS}, such as {lost[0]}: add the rows or remove the images"
             )
         rows = torch.tensor([table[split, name] for name in whole.names], dtype=torch.float64)
         self.sizes, points = rows[:, :2].long(), rows[:, 2:].view(len(rows), -1, 2)
@@ -143,7 +138,7 @@ class Squares(Source):
         if image.shape[1:] != (height, width):
             raise RequestError(
                 f"data {self.name!r}: {self.names[index]} has {image.shape[2]} x {image.shape[1]} pixels and "
-                f"{width} x {height} in {TABLE}: landmarks must be in pixels of the stored image"
+                f"{width} x {height} in {LANDMARKS}: landmarks must be in pixels of the stored image"
             )
         return image[:, top : top + side, left : left + side]
 
@@ -161,42 +156,3 @@ def square(points: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
     sides = (high - low).amax(1).ceil().long().minimum(sizes.amin(1))
     corners = low.round().long().clamp_min(0).minimum(sizes - sides[:, None])
     return corners, sides
-
-
-def read_table(path: Path) -> Table:
-    """The rows of ``keypoints.csv``. Rows of images that are not there do no harm. Raises :class:`RequestError`."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
-    except OSError:
-        raise RequestError(f"regression needs landmarks: there is no {path} (columns {COLUMNS})") from None
-    except (ValueError, csv.Error):
-        raise RequestError(f"{path} is no table: it needs a header {COLUMNS} and rows") from None
-    first = COLUMNS.split(",")[:4]
-    k = (len(header) - len(first)) // 2
-    if k < 2 or header != [*first, *(f"{axis}{i + 1}" for i in range(k) for axis in "xy")]:
-        raise RequestError(f"{path}: its columns must be {COLUMNS} of two landmarks or more")
-    table: dict[tuple[str, str], tuple[float, ...]] = {}
-    for line, row in enumerate(rows, start=2):
-        table[_key(row)] = _numbers(row, len(header), f"{path}, line {line}")
-    if len(table) < len(rows):
-        raise RequestError(f"{path}: {len(rows) - len(table)} rows repeat the split and file of another; keep one each")
-    return table
-
-
-def _key(row: list[str]) -> tuple[str, str]:
-    return ("", "") if len(row) < 2 else (row[0], row[1])
-
-
-def _numbers(row: list[str], columns: int, where: str) -> tuple[float, ...]:
-    """Width, height and coordinates of one row."""
-    try:
-        numbers = tuple(float(cell) for cell in row[2:])
-    except ValueError:
-        numbers = (math.nan,)
-    if len(row) != columns or not all(map(math.isfinite, numbers)):
-        raise RequestError(f"{where}: it needs {columns - 2} finite numbers after split and file")
-    width, height, *points = numbers
-    if min(width, height) < 1 or max(points[::2]) - min(points[::2]) + max(points[1::2]) - min(points[1::2]) <= 0:
-        raise RequestError(f"{where}: an image has a width and a height, and its landmarks are not all one point")
-    return numbers
