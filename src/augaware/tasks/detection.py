@@ -34,10 +34,11 @@ class Detection(Task):
     Trained on train and val together, as nothing is chosen, for ``steps`` batches by SGD (momentum .9, weight decay
     1e-4, none on BatchNorms): ``lr``, after a linear ``warmup`` from a thousandth, divided by 10 at each of ``drops``.
     Each image is mirrored at random, and its short side resized to one drawn from ``short_side``, in steps of 32 px,
-    its long one at most ``max_side``; in testing to ``test_side``. ``accumulate`` cuts a batch in so many parts
-    that are held in memory one by one. BatchNorms are the plain ones of one process, what SyncBN is for several; each part has
-    moments of its own. Before testing they become the mean of ``precise_bn`` training batches. ``anchors``, ``regions``,
-    ``region_side`` and ``proposals`` as in :class:`augaware.tasks.detector.Detector`. The defaults are the papers' for VOC.
+    its long one at most ``max_side``; in testing to ``test_side``. ``accumulate`` cuts a batch in so many parts that
+    are held in memory one by one. BatchNorms are the plain ones of one process, what SyncBN is for several; each part
+    has moments of its own. Before testing they become the mean of ``precise_bn`` training batches. ``anchors``,
+    ``regions``, ``region_side`` and ``proposals`` as in :class:`augaware.tasks.detector.Detector`. The defaults are the
+    papers' for VOC.
 
     A small set wants another schedule, such as
     ``detection('fruit3_det', 300, 8, drops=(200, 270), short_side=(128, 192), test_side=160, anchors=(32, 64, 128))``.
@@ -73,10 +74,10 @@ class Detection(Task):
         check_widths(owner, regions=regions, region_side=region_side, proposals=proposals)
         check_widths(owner, precise_bn=precise_bn, accumulate=accumulate)
         check_numbers(owner, 0, lr=lr)
-        if type(seed) is not int or batch_size % accumulate:
-            raise RequestError(
-                f"{owner}: seed={seed!r}, accumulate={accumulate}: a whole number, and a part of the batch"
-            )
+        if type(seed) is not int:
+            raise RequestError(f"{owner}: seed={seed!r} must be a whole number")
+        if batch_size % accumulate:
+            raise RequestError(f"{owner}: accumulate={accumulate} parts must divide batch_size={batch_size}")
         self.drops, sides = _rising(owner, "drops", drops), _rising(owner, "short_side", short_side)
         self.anchors = _rising(owner, "anchors", anchors)
         if not sides or not self.anchors:

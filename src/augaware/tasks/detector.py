@@ -37,7 +37,7 @@ class Detector(nn.Module):
 
     ``anchors`` the sides of the anchors in pixels of the resized image, each at aspect 1/2, 1 and 2; ``regions`` how
     many of an image are trained on; ``region_side`` the side that RoIAlign cuts them to; ``proposals`` how many are
-    looked at in testing, and half of those in training. Raises :class:`RequestError` for an encoder that is no chain of
+    looked at in testing, and twice as many in training. Raises :class:`RequestError` for an encoder that is no chain of
     stages.
     """
 
@@ -114,9 +114,9 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def precise_norms(self, batches: Iterator[tuple[Sequence[Tensor], Sequence[Boxes]]]) -> None:
-        """Precise BN (Wu and He, ECCV 2018): running moments become the mean over ``batches``, weights standing still.
+        """Precise BN: running moments become the mean over ``batches``, while the weights stand still.
 
-        Those of training lag behind the weights, and at two regions' sides they are of another distribution.
+        Those of training, moving averages, lag behind the weights (Wu and Johnson, arXiv 2105.07576, section 3).
         """
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from augaware import metrics
 from augaware.data.base import Source
-from augaware.data.store import Part
 from augaware.errors import RequestError
 from augaware.tasks.base import FrozenEncoder, Task
 from augaware.tasks.boxed import Boxed, boxed, open_boxed
@@ -56,8 +55,9 @@ class Localisation(Task):
         for name, source in sources.items():
             if not seen[name].any():
                 raise RequestError(f"data {source.name!r}: no box of split {name!r} lies in the centre of its image")
-            y[name] = extract(encoder, Part(source, seen[name].nonzero().flatten(), source.name))
-            t[name] = targets[name][seen[name]].to(y[name].device)
+            features = extract(encoder, source)
+            kept = seen[name].to(features.device)
+            y[name], t[name] = features[kept], targets[name].to(features.device)[kept]
         both = torch.cat([t["train"], t["val"]])
         train = Ridge(y["train"])
         errors = [float((train.predict(t["train"], a, y["val"]) - t["val"]).square().mean()) for a in STRENGTHS]
