@@ -70,7 +70,7 @@ def open_boxed(root: str | Path, name: str) -> dict[str, Source]:
     """
     sources, table = open_dataset(root, name), boxes(root, name)
     rows = {"train": "train", "val": "val", "test": "test"}
-    if isinstance(sources["val"], Part):
+    if isinstance(sources.get("val"), Part):
         rows["val"] = "train"
         if not any(split == "test" for split, _ in table):  # it has train and val, and val serves as test
             rows["test"] = "val"

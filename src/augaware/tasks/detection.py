@@ -97,8 +97,8 @@ class Detection(Task):
         """The metrics of the class docstring. Raises :class:`RequestError` for an encoder without stages."""
         require_pycocotools()
         began = time.perf_counter()
-        sources = {name: boxed(splits, name) for name in ("train", "val", "test") if name in splits}
-        test = sources.pop("test")
+        sources = {name: boxed(splits, name) for name in ("train", "val") if name != "val" or name in splits}
+        test = boxed(splits, "test")
         batches = Batches(tuple(sources.values()), self.batch_size, self.short_side, self.max_side, self.seed)
         device = next(iter(encoder.parameters()), torch.empty(0)).device
         with _seeded(device, self.seed, 0):

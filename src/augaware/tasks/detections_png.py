@@ -1,4 +1,4 @@
-"""A picture of what a detector found: true boxes in white, found ones in colour with class and score."""
+"""A picture of what a detector found: true boxes in blue, found ones in pink with class and score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from augaware.tasks.average_precision import Found
 
 COLUMNS = 3
 _LEAST = 0.5  # score of what is drawn
-_FOUND = "#ff3d7f"
+_TRUE, _FOUND = "#0a84ff", "#ff3d7f"
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,16 @@ def detections_png(shown: Sequence[Shown], classes: Sequence[str]) -> bytes:
         ax.set_axis_off()
     for ax, one in zip(axes, shown, strict=False):
         ax.imshow(one.image.permute(1, 2, 0).numpy())
-        boxes = [(box, "white", 2.4, "") for box in one.truth.corners]
+        boxes = [(box, _TRUE, 2.4, "") for box in one.truth.corners]
         columns = (x.tolist() for x in (one.found.corners, one.found.scores, one.found.labels))
         for box, score, label in zip(*columns, strict=True):
             if score > _LEAST:
                 boxes.append((tuple(box), _FOUND, 1.4, f"{classes[label]} {score:.2f}"))
         for (left, top, right, bottom), colour, width, text in boxes:
             ax.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec=colour, lw=width))
-            ax.text(left, top, text, fontsize=6, color="white", va="bottom", backgroundcolor=_FOUND if text else "none")
+            if text:
+                label = {"facecolor": colour, "edgecolor": "none", "pad": 0.8, "alpha": 0.8}
+                ax.text(left, top, text, fontsize=5, color="white", va="top", clip_on=True, bbox=label)
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
     return file.getvalue()
