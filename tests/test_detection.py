@@ -366,7 +366,7 @@ def test_the_rate_is_the_papers():
     [
         ({"steps": 0}, r"steps=0 must be a whole number, at least 1"),
         ({"lr": -1.0}, r"lr=-1.0 must be a number above 0"),
-        ({"drops": (9, 3)}, r"drops=\(9, 3\) must be whole numbers above 0 that rise"),
+        ({"drops": (9, 3)}, r"drops=\(9, 3\) must be whole numbers above 0 in rising order"),
         ({"short_side": 480}, r"short_side=480 must be whole numbers"),
         ({"anchors": ()}, r"anchors=\(\) must not be empty"),
         ({"accumulate": 3}, r"accumulate=3 .* divide batch_size=16"),

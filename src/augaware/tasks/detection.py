@@ -200,8 +200,10 @@ def _groups(detector: nn.Module) -> list[dict[str, object]]:
 
 
 def _rising(owner: str, key: str, values: Sequence[int]) -> tuple[int, ...]:
-    """``values`` as a tuple. Raises :class:`RequestError` unless they are whole numbers above 0 that rise."""
+    """``values`` as a tuple. Raises :class:`RequestError` unless they are whole numbers above 0 in rising order."""
     whole = isinstance(values, (tuple, list)) and all(type(v) is int and v > 0 for v in values)
-    if not whole or sorted(set(values)) != list(values):
-        raise RequestError(f"{owner}: {key}={values!r} must be whole numbers above 0 that rise, such as (128, 192)")
+    if not whole or sorted(values) != list(values):
+        raise RequestError(
+            f"{owner}: {key}={values!r} must be whole numbers above 0 in rising order, such as (128, 192)"
+        )
     return tuple(values)

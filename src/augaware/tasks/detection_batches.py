@@ -58,7 +58,7 @@ class Batches:
             yield places
 
     def example(self, epoch: int, number: int) -> Example:
-        """Image ``number`` as ``epoch`` sees it, and its objects: difficult ones too, as in detectron2, but no lines."""
+        """Image ``number`` as ``epoch`` sees it, and its objects: difficult ones too (detectron2), but no lines."""
         source, i = self.images[number]
         draws = Draws.of(self.seed, epoch, torch.tensor([number]), view=0)
         side = self.sides[int(draws.stream("side").integers(len(self.sides)))]
