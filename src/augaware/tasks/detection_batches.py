@@ -11,9 +11,9 @@ from torch import Tensor
 
 from augaware.random import Draws, epoch_order
 from augaware.tasks.boxed import Boxed
-from augaware.tasks.detector import Boxes
+from augaware.tasks.detector import Target
 
-Example = tuple[Tensor, Boxes]
+Example = tuple[Tensor, Target]
 _THREADS = 4
 _STEP = 32  # px between two short sides (detectron2)
 

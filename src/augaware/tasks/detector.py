@@ -13,22 +13,17 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
-from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import roi_align
 
 from augaware.errors import RequestError
 from augaware.nets.base import evaluating
 from augaware.tasks.base import FrozenEncoder
 
-Boxes = dict[str, Tensor]  # boxes (K, 4) in pixels, labels (K,) int64 from 1, and scores (K,) where they are predicted
+Target = dict[str, Tensor]  # boxes (K, 4) in pixels, labels (K,) int64 from 1, and scores (K,) where they are predicted
 _PROBE = 128  # px, the side of the image that tells stride and channels
 
 
@@ -53,6 +48,10 @@ class Detector(nn.Module):
         region_side: int = 14,
         proposals: int = 1000,
     ) -> None:
+        from torchvision.models.detection.anchor_utils import AnchorGenerator
+        from torchvision.models.detection.roi_heads import RoIHeads
+        from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+
         super().__init__()
         self.trunk, stage = split(encoder)
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (encoder.mean, encoder.std))
@@ -90,8 +89,8 @@ class Detector(nn.Module):
         self.requires_grad_(True).train()
 
     def forward(
-        self, images: Sequence[Tensor], targets: Sequence[Boxes] | None = None
-    ) -> tuple[dict[str, Tensor], list[Boxes]]:
+        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
+    ) -> tuple[dict[str, Tensor], list[Target]]:
         """Images (3, h, w) in [0, 1], any sizes: the four losses in training mode, else what was found in each.
 
         Training draws anchors and regions from torch's generator.
@@ -102,8 +101,10 @@ class Detector(nn.Module):
         found, more = self.heads(features, regions, batch.image_sizes, targets)
         return {**losses, **more}, found
 
-    def batched(self, images: Sequence[Tensor]) -> ImageList:
-        """Normalised, and zeros right of and below each image, up to whole strides."""
+    def batched(self, images: Sequence[Tensor]) -> Any:
+        """torchvision's ``ImageList``: normalised, and zeros right of and below each image, up to whole strides."""
+        from torchvision.models.detection.image_list import ImageList
+
         sizes = [(image.shape[1], image.shape[2]) for image in images]
         height, width = (-(-max(side) // self.stride) * self.stride for side in zip(*sizes, strict=True))
         padded = [
@@ -113,7 +114,7 @@ class Detector(nn.Module):
         return ImageList(torch.stack(padded), sizes)
 
     @torch.no_grad()
-    def precise_norms(self, batches: Iterator[tuple[Sequence[Tensor], Sequence[Boxes]]]) -> None:
+    def precise_norms(self, batches: Iterator[tuple[Sequence[Tensor], Sequence[Target]]]) -> None:
         """Precise BN: running moments become the mean over ``batches``, while the weights stand still.
 
         Those of training, moving averages, lag behind the weights (Wu and Johnson, arXiv 2105.07576, section 3).
@@ -136,12 +137,16 @@ class Regions(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor], boxes: list[Tensor], _: object) -> Tensor:
         """(regions of all images, channels, side, side)."""
+        from torchvision.ops import roi_align
+
         cut: Tensor = roi_align(features["0"], boxes, self.side, 1 / self.stride, sampling_ratio=0, aligned=True)
         return cut
 
 
 def predictor(dim: int, classes: int) -> nn.Module:
     """Scores and boxes of ``classes`` and the background, initialised as in detectron2."""
+    from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+
     layers = FastRCNNPredictor(dim, classes + 1)
     for layer, std in ((layers.cls_score, 0.01), (layers.bbox_pred, 0.001)):
         nn.init.normal_(layer.weight, std=std)
