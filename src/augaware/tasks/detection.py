@@ -29,16 +29,16 @@ _SHOWN = 6
 
 
 class Detection(Task):
-    """AP of Faster R-CNN (:mod:`augaware.tasks.detector`) trained from the encoder's weights; the encoder stays as is.
+    """AP of Faster R-CNN, fine-tuned end to end from a copy of the encoder.
 
-    Trained on train and val together, as nothing is chosen, for ``steps`` batches by SGD (momentum .9, weight decay
-    1e-4, none on BatchNorms): ``lr``, after a linear ``warmup`` from a thousandth, divided by 10 at each of ``drops``.
-    Each image is mirrored at random, and its short side resized to one drawn from ``short_side``, in steps of 32 px,
-    its long one at most ``max_side``; in testing to ``test_side``. ``accumulate`` cuts a batch in so many parts that
-    are held in memory one by one. BatchNorms are the plain ones of one process, what SyncBN is for several; each part
-    has moments of its own. Before testing they become the mean of ``precise_bn`` training batches. ``anchors``,
-    ``regions``, ``region_side`` and ``proposals`` as in :class:`augaware.tasks.detector.Detector`. The defaults are the
-    papers' for VOC.
+    The model is :mod:`augaware.tasks.detector`. Trained on train and val together, as nothing is chosen, for
+    ``steps`` batches by SGD (momentum .9, weight decay 1e-4, none on BatchNorms): ``lr``, after a linear ``warmup``
+    from a thousandth, divided by 10 at each of ``drops``. Each image is mirrored at random, and its short side
+    resized to one drawn from ``short_side``, in steps of 32 px, its long one at most ``max_side``; in testing to
+    ``test_side``. ``accumulate`` cuts a batch in so many parts that are held in memory one by one. BatchNorms are the
+    plain ones of one process, what SyncBN is for several; each part has moments of its own. Before testing they
+    become the mean of ``precise_bn`` training batches. ``anchors``, ``regions``, ``region_side`` and ``proposals`` as
+    in :class:`augaware.tasks.detector.Detector`. The defaults are the papers' for VOC.
 
     A small set wants another schedule, such as
     ``detection('fruit3_det', 300, 8, drops=(200, 270), short_side=(128, 192), test_side=160, anchors=(32, 64, 128))``.
