@@ -84,7 +84,7 @@ def evaluate(
             _tell(result["task"], result)
         return
     done = api.evaluate_suite(encoder, suite, data=data, out=out, against=against or (), load=load, told=_tell)
-    print_table(suite, *done.table.cells(lambda text: f"[bold]{text}[/]"))
+    print_table(suite, *done.table.beside())
     typer.echo(f"{NOTE}\nwritten to {Path(encoder if out is None else out) / 'eval'}: .md, .csv, .tex")
     if done.failed:
         raise RequestError(

@@ -97,6 +97,19 @@ class Table:
             lines.append([*line, MISSING if rank is None else f"{rank.mean:.1f} ± {rank.sd:.1f} ({rank.columns})"])
         return titles, lines
 
+    def beside(self) -> tuple[list[str], list[list[str]]]:
+        """Turned, for a terminal: a line per column, our rows beside the best published number and whose it is."""
+        ours = [row for row in self.rows if not row.published]
+        lines = []
+        for column, head in self.heads.items():
+            others = [(row.numbers[column], row.name) for row in self.rows if row.published and column in row.numbers]
+            number, name = (min if head.lower else max)(others, default=(None, ""))
+            cells = [MISSING if n is None else f"{n:.2f}" for n in (*(row.numbers.get(column) for row in ours), number)]
+            lines.append([head.title + ("" if head.same else SUBSET), *cells, name])
+        ranks = [rank for row, rank in zip(self.rows, self.ranks(), strict=True) if not row.published]
+        lines.append([RANK, *(MISSING if rank is None else f"{rank.mean:.1f}" for rank in ranks), "", ""])
+        return ["", *(row.name for row in ours), "best published", "by"], lines
+
     def markdown(self) -> str:
         """A table for a README."""
         titles, lines = self.cells(lambda text: f"**{text}**")
