@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "recipe": LEAVES,
     "recipes": {"recipe", "errors"},
     "checkpoint": LEAVES | {"augment", "nets", "objective", "recipe"},
+    "detectron2": LEAVES | {"nets"},
     "log": LEAVES,
     "health": LEAVES | {"augment", "data", "nets", "objective"},
     "picture": LEAVES | {"augment", "data"},
