@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
@@ -24,6 +25,10 @@ from augaware.tasks.detector import Detector, Regions, split
 COLOURS = {"blue": (30, 60, 220), "red": (220, 40, 30)}
 SMALL = {"batch_size": 4, "lr": 0.02, "drops": (), "warmup": 2, "short_side": (48, 80), "max_side": 96}
 SMALL |= {"test_side": 48, "anchors": (12, 24), "regions": 16, "region_side": 4, "proposals": 40, "precise_bn": 2}
+OBJECT = """<object><name>{}</name><difficult>{}</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax>
+<ymax>{}</ymax></bndbox></object>"""
+ANNOTATION = "<annotation><size><width>60</width><height>48</height><depth>3</depth></size>"
+ANNOTATION += OBJECT.format("cat", 0, 1, 1, 30, 30) + OBJECT.format("dog", 1, 20, 10, 60, 48) + "</annotation>"
 
 
 class Memory(Source):
@@ -388,3 +393,25 @@ def test_what_is_missing_is_said_before_training(splits, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.cocoeval", None)
     with pytest.raises(RequestError, match=r"pycocotools, which is not installed: pip install 'augaware\[detection\]'"):
         task(encoder(), splits)
+
+
+def test_voc_as_published_trains_on_both_years_and_knows_what_is_difficult(tmp_path):
+    """trainval of 2007 and 2012 and the test set of 2007, from their XML: no val, pixels counted from 0."""
+    root = tmp_path / "VOCdevkit"
+    for year, parts in {"VOC2007": {"trainval": (0, 1), "test": (2, 3)}, "VOC2012": {"trainval": (4,)}}.items():
+        for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+            (root / year / folder).mkdir(parents=True)
+        for part, numbers in parts.items():
+            (root / year / "ImageSets" / "Main" / f"{part}.txt").write_text("".join(f"{i:06d}\n" for i in numbers))
+            for i in numbers:
+                Image.new("RGB", (60, 48), (40 * i, 90, 90)).save(root / year / "JPEGImages" / f"{i:06d}.jpg")
+                (root / year / "Annotations" / f"{i:06d}.xml").write_text(ANNOTATION)
+    task = Detection("voc0712", steps=2, **SMALL | {"batch_size": 2})
+    splits = task.splits(tmp_path)
+    assert {name: len(source) for name, source in splits.items()} == {"train": 3, "test": 2}
+    found = splits["test"].objects[0]
+    assert found == Boxes(("cat", "dog"), ((0, 0, 30, 30), (19, 9, 60, 48)), (False, True), (60, 48))
+    metrics = task(encoder(), splits)
+    assert metrics["ap50_per_class"]["cat"] >= 0
+    assert metrics["ap50_per_class"]["dog"] is None  # none that counts
+    assert metrics["n"] == {"train": 3, "test": 2}
