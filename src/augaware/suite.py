@@ -83,7 +83,8 @@ def table(
     for name, metrics in rows:
         numbers = {column.name: column.number(metrics.get(column.spec, {})) for column in columns}
         ours.append(Row(name, {key: number for key, number in numbers.items() if number is not None}))
-    shown = {c.name: Head(c.title, c.lower, states.get(c.dataset) == "complete") for c in columns}
+    known = {name for row in suite.published for name in row.numbers}
+    shown = {c.name: Head(c.title, c.lower, c.name not in known or states[c.dataset] == "complete") for c in columns}
     shown = {name: head for name, head in shown.items() if any(name in row.numbers for row in ours)}
     others = [
         Row(row.name, {name: number for name, number in row.numbers.items() if name in shown}, published=True)
