@@ -36,14 +36,11 @@ class Boxed(Source):
         self.labels, self.factors = None, {}
         self.fingerprint = digest([whole.fingerprint, self.objects])
 
-<<<<<<< HEAD
     @property
     def content(self) -> str:
         """The whole images', whose pixels these are."""
         return self.whole.content
 
-=======
->>>>>>> detect
     def __len__(self) -> int:
         return len(self.whole)
 
