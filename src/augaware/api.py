@@ -93,9 +93,7 @@ def evaluate(
 
     specs = (task,) if isinstance(task, str) else tuple(task)
     if bool(specs) == (suite is not None):
-        raise RequestError(
-            "eval: give --task SPEC, once or several times, or --suite NAME, such as transfer; one of them"
-        )
+        raise RequestError("eval: give either --task SPEC, once or several times, or --suite NAME, such as transfer")
     if suite is not None:
         options = {"architecture": architecture, "size": size, "device": device, "precision": precision}
         return evaluate_suite(encoder, suite, data=data, out=out, against=against, load=options).results
