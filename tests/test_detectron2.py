@@ -6,6 +6,7 @@ import pytest
 import torch
 from torchvision.models import resnet50
 
+from augaware.cli import main
 from augaware.detectron2 import detectron2_names, write_detectron2
 from augaware.errors import RequestError
 from augaware.nets.base import build_encoder
@@ -64,3 +65,14 @@ def test_what_cannot_be_written_is_one_clear_line(tmp_path):
     with pytest.raises(RequestError, match=r"exist already and are not overwritten"):
         write_detectron2(build_encoder("resnet18"), tmp_path / "x.pth")
     assert (tmp_path / "x.pth").read_bytes() == b"mine"
+
+
+def test_the_command_writes_what_the_function_writes(tmp_path, capsys):
+    out = tmp_path / "r18.pth"
+    assert main(["export", "random/resnet18", "--to", "detectron2", "--out", str(out)]) == 0
+    written = torch.load(out, weights_only=True)
+    assert written["matching_heuristics"] is True
+    assert written["model"].keys() == detectron2_names(build_encoder("resnet18").backbone.state_dict()).keys()
+    capsys.readouterr()
+    assert main(["export", "random/resnet18", "--to", "keras", "--out", str(tmp_path / "x.h5")]) == 2
+    assert "--to 'keras' is unknown; accepted: detectron2" in capsys.readouterr().err

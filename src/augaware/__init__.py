@@ -17,12 +17,14 @@ _PUBLIC = {
     "pretrain": "augaware.api",
     "resume": "augaware.api",
     "evaluate": "augaware.api",
+    "export": "augaware.api",
+    "doctor": "augaware.api",
     "report": "augaware.api",
     "bench": "augaware.api",
     "Recipe": "augaware.recipe",
     "RequestError": "augaware.errors",
 }
-__all__ = ["Recipe", "RequestError", "bench", "evaluate", "pretrain", "report", "resume"]
+__all__ = ["Recipe", "RequestError", "bench", "doctor", "evaluate", "export", "pretrain", "report", "resume"]
 
 
 def __getattr__(name: str) -> Any:

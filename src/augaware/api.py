@@ -129,6 +129,20 @@ def evaluate_suite(
     return run_suite(frozen, suite, data, folder, [Path(other) for other in against], told)
 
 
+def export(encoder: str, *, to: str, out: str | Path, architecture: str | None = None) -> Path:
+    """Write an encoder's weights for another library: ``to="detectron2"``, the new file ``out``, ending in .pth.
+
+    ``encoder`` and ``architecture`` as in :func:`evaluate`. Raises :class:`RequestError`.
+    """
+    from augaware.detectron2 import write_detectron2
+    from augaware.frozen import load_encoder
+
+    if to != "detectron2":
+        raise RequestError(f"--to {to!r} is unknown; accepted: detectron2")
+    write_detectron2(load_encoder(encoder, architecture, device="cpu").f, out)
+    return Path(out)
+
+
 def doctor(data: str | Path | None = None, *, download: str | None = None) -> Result:
     """What is there: ``{"datasets": [...]}`` in the folder ``data``, ROOT, or what this machine has.
 

@@ -110,6 +110,19 @@ def _headline(metrics: dict[str, Any]) -> str:
 
 
 @app.command()
+def export(
+    encoder: Annotated[str, typer.Argument(help="a run folder, timm/NAME, random/NAME or a .safetensors file")],
+    to: Annotated[str, typer.Option(help="detectron2: a ResNet for Faster R-CNN R50-C4")],
+    out: Annotated[Path, typer.Option(help="the new file")],
+    architecture: Annotated[str | None, typer.Option("--encoder", help="of a bare .safetensors file")] = None,
+) -> None:
+    """Write an encoder's weights for another library."""
+    from augaware import api
+
+    typer.echo(f"wrote {api.export(encoder, to=to, out=out, architecture=architecture)}")
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run folders")],
     out: Annotated[Path, typer.Option(help="the HTML file")],

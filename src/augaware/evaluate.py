@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +15,7 @@ from augaware import lookup
 from augaware.checkpoint import environment
 from augaware.data.base import Source
 from augaware.disk import write_file
-from augaware.distributed import rank
+from augaware.distributed import rank, world
 from augaware.errors import RequestError
 from augaware.frozen import Frozen
 from augaware.tasks.base import Task
@@ -37,8 +38,7 @@ def evaluate(
     """
     tasks: list[tuple[str, Task]] = [(spec, lookup.build("tasks", spec)) for spec in specs]
     results, opened = [], Opened(root)
-    with TemporaryDirectory() as passing:
-        frozen.kept = Kept(out.parent / "features" if out else Path(passing), frozen.fingerprint)
+    with kept(frozen, out):
         for spec, task in tasks:
             try:
                 result = None if again or out is None else earlier(frozen, spec, task, out)
@@ -52,8 +52,19 @@ def evaluate(
             results.append(result)
             if told is not None:
                 told(spec, result)
-        frozen.kept = None
     return results
+
+
+@contextmanager
+def kept(frozen: Frozen, out: Path | None) -> Iterator[None]:
+    """Keep features in ``out/../features``; without ``out``, as long as this takes, but not where processes share."""
+    with TemporaryDirectory() as passing:
+        if out is not None or world() == 1:
+            frozen.kept = Kept(out.parent / "features" if out else Path(passing), frozen.fingerprint)
+        try:
+            yield
+        finally:
+            frozen.kept = None
 
 
 class Opened:

@@ -10,6 +10,7 @@ from typing import Any
 
 from augaware import lookup
 from augaware.disk import write_file
+from augaware.distributed import rank
 from augaware.doctor import survey
 from augaware.errors import RequestError
 from augaware.evaluate import evaluate
@@ -63,6 +64,8 @@ def run_suite(
     rows.append((frozen.name, {result["task"]: result["metrics"] for result in results}))
     found = table(suite, columns, states, rows)
     name = lookup.parse(spec, "suite").name
+    if rank() > 0:
+        return Done(results, found, failed)
     out.mkdir(parents=True, exist_ok=True)
     for ending, text in (("md", found.markdown()), ("csv", found.csv()), ("tex", found.latex())):
         write_file(out / f"{name}.{ending}", text.encode())
