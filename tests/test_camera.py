@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
@@ -96,9 +96,18 @@ def distinct(rows: Tensor) -> int:
 # --- the recipe's own views, and the draws of added ones
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_batches_begun_ahead_are_those_taken_one_by_one(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """torch on so many threads; other tests get theirs back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("threads", [1, 3], indirect=True)
+def test_batches_begun_ahead_are_those_taken_one_by_one() -> None:
     of, plan, batches = camera(), plain_plan(2), [images(True, count) for count in (5, 12, 0, 7)]
     begun = [of.begin(plan, b.images, b.sizes, b.index, SEED, e) for e, b in enumerate(batches)]
     for epoch, (batch, wait) in enumerate(zip(batches, begun, strict=True)):

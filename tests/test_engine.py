@@ -167,7 +167,7 @@ def test_a_type_that_views_cannot_have() -> None:
 def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     of, pixels = pipeline(*ALL), noise(7, 3, 30, 30)
     found = []
-    for threads in (1, 2, 3, 16):
+    for threads in (1, 2, 3, 16):  # of.view() asks how many there are, and changes nothing
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         found.append(of.view(pixels, torch.full((7, 2), 30), torch.arange(7), 0, 0, 0))
     assert all(torch.equal(found[0].image, view.image) for view in found)

@@ -203,7 +203,7 @@ def test_what_does_not_fit_is_one_clear_line(tmp_path):
 
 @pytest.mark.realdata
 def test_pixels_of_real_images_beat_the_mean_box(real_data):
-    from augaware.evaluate import load_encoder
+    from augaware.frozen import load_encoder
 
     if not (real_data / "caltech3_loc").is_dir():
         pytest.skip(f"no caltech3_loc in {real_data}: set AUGAWARE_DATA")

@@ -114,14 +114,14 @@ class Fused:
         dtype, planar = (self.dtype, self.planar) if last else (torch.float32, False)
         kind, numbers_of = KINDS[dtype]
         memory = self.memory.array(b * channels * self.size**2, numbers_of)
-        out, moved = memory.view(np.uint8).reshape(b, -1 if b else 1), np.zeros((b, 3), np.float32)
         places_in_data = images.offsets.contiguous().numpy(), images.sizes.contiguous().numpy()
-        each = *places_in_data, boxes.to(torch.int32).numpy(), numbers, out, moved
+        given, moved = (*places_in_data, boxes.to(torch.int32).numpy(), numbers), np.zeros((b, 3), np.float32)
         what = unit, self.size, run.codes, places, run.kernels, scale, shift, kind, planar
         taken = np.zeros(1, np.int64)  # images that a thread has begun: each takes the next one
 
         def make() -> None:
-            kernel.fused(data.numpy(), *each, *what, taken)
+            out = memory.view(np.uint8).reshape(b, -1 if b else 1)  # memory itself: as long as this works, it is lent
+            kernel.fused(data.numpy(), *given, out, moved, *what, taken)
 
         threads = min(torch.get_num_threads(), b)
         if threads <= 1 or not last:
