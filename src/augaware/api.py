@@ -149,13 +149,14 @@ def doctor(data: str | Path | None = None, *, download: str | None = None) -> Re
     See :func:`augaware.doctor.survey` and :func:`augaware.doctor.machine`. ``download`` fetches that data set into ROOT
     first. Raises :class:`RequestError`.
     """
-    from augaware import doctor as ask
+    from augaware.doctor import download as fetch
+    from augaware.doctor import machine, survey
 
     if download is not None and data is None:
         raise RequestError(f"--download {download!r}: --data ROOT is missing, the folder of data sets to fetch it into")
     if download is not None and data is not None:
-        ask.download(data, download)
-    return ask.machine() if data is None else {"datasets": ask.survey(data)}
+        fetch(data, download)
+    return machine() if data is None else {"datasets": survey(data)}
 
 
 def report(runs: str | Path | Sequence[str | Path], *, out: str | Path) -> Path:

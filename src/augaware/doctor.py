@@ -21,6 +21,7 @@ COLUMNS = ("data set", "state", *layout.SPLITS)
 # What some requests need beside augaware's own dependencies, and which.
 OPTIONAL = {
     "scipy": "reads the lists of cars, dogs and flowers102: pip install 'augaware[datasets]'",
+    "pycocotools": "scores detection: pip install 'augaware[detection]'",
     "albumentationsx": "a peer of augaware bench",
     "kornia": "a peer of augaware bench",
     "lightly": "a peer of augaware bench",
