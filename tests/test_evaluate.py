@@ -196,3 +196,11 @@ def test_real_images_are_evaluated(real_data: Path, run: Path) -> None:
     result = augaware.evaluate(str(run), "knn('dtd10', k=5)", data=real_data, device="cpu")[0]
     assert 0 <= result["metrics"]["test"] <= 1
     assert result["metrics"]["classes"] == 10
+
+
+def test_a_long_spec_is_a_file_name_of_its_own() -> None:
+    long = [f"detection('x', anchors=({', '.join(map(str, range(100)))}), seed={seed})" for seed in (1, 2)]
+    names = [slug(spec) for spec in long]
+    assert names[0] != names[1]
+    assert all(len(name) == 100 and name.startswith("detection_x_anchors_0_1_2") for name in names)
+    assert slug("knn('cifar10')") == "knn_cifar10"

@@ -14,12 +14,16 @@ from typing import Any
 from augaware import lookup
 from augaware.checkpoint import environment
 from augaware.data.base import Source
+from augaware.data.files import digest
 from augaware.disk import write_file
 from augaware.distributed import rank, world
 from augaware.errors import RequestError
 from augaware.frozen import Frozen
 from augaware.tasks.base import Task
 from augaware.tasks.kept import Kept
+
+
+LONGEST = 100  # letters of a file's name
 
 
 def evaluate(
@@ -127,5 +131,9 @@ def write_result(result: Mapping[str, Any], folder: Path) -> None:
 
 
 def slug(spec: str) -> str:
-    """A spec as a file name: ``linear_probe('flowers102')`` is ``linear_probe_flowers102``."""
-    return re.sub(r"[^A-Za-z0-9.]+", "_", spec).strip("_")
+    """A spec as a file name: ``linear_probe('flowers102')`` is ``linear_probe_flowers102``.
+
+    A long one ends in a hash of all of it: names of files have a limit.
+    """
+    name = re.sub(r"[^A-Za-z0-9.]+", "_", spec).strip("_")
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 13]}_{digest([spec])[:12]}"
