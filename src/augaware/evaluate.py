@@ -22,7 +22,6 @@ from augaware.frozen import Frozen
 from augaware.tasks.base import Task
 from augaware.tasks.kept import Kept
 
-
 LONGEST = 100  # letters of a file's name
 
 
