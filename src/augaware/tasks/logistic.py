@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from augaware.tasks.features import Labelled
 STRENGTHS: tuple[float, ...] = tuple(float(w) for w in np.logspace(-6, 5, 45))
 _ENOUGH = 1e-5  # nats per sample that a step must be predicted to gain
 _SHARE, _LEAST = 0.03, 0.02  # a direction is followed while that gains: of its gain so far, of _ENOUGH
+_LARGEST = 1 << 28  # numbers in the blocks: 1 GiB
 _LOG_NOTHING = -60.0  # what is less likely changes no sum, but with denormal numbers the same sums are slower
 
 Score = Callable[[Tensor, Tensor], float]
@@ -71,6 +73,8 @@ class Logistic:
     def __init__(self, features: Tensor, labels: Tensor, classes: int) -> None:
         self.Z, self.s, self.V = principal_axes(features)
         self.ZY = self.Z.T @ F.one_hot(labels, classes).double()
+        self.factors: Tensor | None = None
+        self.products = 0
         self.U = (self.Z / self.s.T.sqrt()).float()  # U^T U = 1: what float32 can hold, however the features are scaled
 
     def loss(self, theta: Tensor, w: float) -> tuple[float, Tensor, Tensor]:
@@ -88,27 +92,29 @@ class Logistic:
 
         Preconditioned conjugate gradients (Nocedal and Wright, algorithm 5.3) in the axes of U.
         """
-        P, root, p = P.float(), self.s.sqrt(), 1 / P.shape[1]
-        penalty = (2 * w / self.s).float()
-        H0 = p * (1 - p) + penalty
+        P, root, penalty = P.float(), self.s.sqrt(), (2 * w / self.s).float()
+        curvature = (self.U * self.U).T @ (P - P * P) + penalty
         least, gain = _LEAST * _ENOUGH * len(P), 0.0
         residual = -(gradient / root).float()
-        d, z = torch.zeros_like(residual), residual / H0
-        q, rz = z, (residual * z).sum()
-        while True:
+        d, q, rz = torch.zeros_like(residual), torch.zeros_like(residual), residual.new_ones(())
+        for products in count(1):
+            z = residual / curvature if self.factors is None else solved(self.factors, residual)
+            before, rz = rz, (residual * z).sum()
+            q = z + rz / before * q
             change = self.U @ q  # of the logits
             change.sub_((P * change).sum(1, keepdim=True)).mul_(P)
             Hq = (self.U.T @ change).addcmul_(penalty, q)
             step = rz / (q * Hq).sum().clamp_min(1e-30)
             d += step * q
+            residual -= step * Hq
             gained = float(step * rz) / 2
             gain += gained
             if not gained > max(_SHARE * gain, least):
-                return d / root, gain
-            residual -= step * Hq
-            z = residual / H0
-            before, rz = rz, (residual * z).sum()
-            q = z + rz / before * q
+                break
+        self.products += products
+        if self.products > len(self.s) / 2 and self.ZY.numel() * len(self.s) <= _LARGEST:
+            self.factors, self.products = factors(self.U, P, penalty), 0
+        return d / root, gain
 
     def minimise(self, theta: Tensor, w: float) -> Tensor:
         """The optimum for ``w``, starting from ``theta`` (r, c): Newton's method.
@@ -116,6 +122,7 @@ class Logistic:
         The objective is strictly convex, so every direction leads down and halving it is line search enough.
         """
         value, gradient, P = self.loss(theta, w)
+        self.products = 0
         while True:
             direction, gain = self.direction(gradient, P, w)
             if gain <= _ENOUGH * len(P):
@@ -140,6 +147,21 @@ class Logistic:
         """The optimal weights for one ``w``, starting from ``weights``, for instance those of another training set."""
         optimum: Tensor = self.V @ self.minimise(self.V.T @ weights, w)
         return optimum
+
+
+def factors(U: Tensor, P: Tensor, penalty: Tensor) -> Tensor:
+    """Of each class's block B of the Hessian the inverse of its Cholesky factor, (c, r, r) float32."""
+    one, found = torch.eye(U.shape[1], dtype=torch.float64, device=U.device), []
+    for curvature in (P - P * P).T:
+        B = ((U.T * curvature) @ U).double()
+        B.diagonal().add_(penalty[:, 0] + 1e-5 * B.diagonal().max())  # more than float32's rounding
+        found.append(torch.linalg.solve_triangular(torch.linalg.cholesky(B), one, upper=False).float())
+    return torch.stack(found)
+
+
+def solved(factors: Tensor, x: Tensor) -> Tensor:
+    """B^-1 x for ``x`` (r, c), class by class."""
+    return (factors.mT @ (factors @ x.T[:, :, None]))[:, :, 0].T
 
 
 @dataclass(frozen=True)
