@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "picture": LEAVES | {"augment", "data"},
     "report": {"errors"},
     "analysis": LEAVES | {"nets", "data", "tasks", "augment", "objective"},
-    "bench": LEAVES | {"augment", "data", "recipe"},
+    "bench": LEAVES | {"augment", "data", "evaluate", "recipe", "tasks"},
     # where it all comes together
     "evaluate": LEAVES | {"checkpoint", "nets", "data", "tasks", "recipe"},
     "pretrain": LEAVES

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import torch
@@ -33,8 +32,8 @@ from torch import Tensor
 from augaware.tasks.features import Labelled
 
 STRENGTHS: tuple[float, ...] = tuple(float(w) for w in np.logspace(-6, 5, 45))
-_ENOUGH = 1e-5  # nats per sample that a step must be predicted to gain
-_SHARE, _LEAST = 0.03, 0.02  # a direction is followed while that gains: of its gain so far, of _ENOUGH
+_ENOUGH = 3e-6  # of the objective, that a step must be predicted to gain
+_SHARE, _LEAST = 0.03, 0.02  # a direction is refined while that gains: of its gain so far, of what is enough
 _LARGEST = 1 << 28  # numbers in the blocks: 1 GiB
 _LOG_NOTHING = -60.0  # what is less likely changes no sum, but with denormal numbers the same sums are slower
 
@@ -87,17 +86,20 @@ class Logistic:
         P /= total
         return float(value), (self.Z.T @ P).sub_(self.ZY).add_(theta, alpha=2 * w), P
 
-    def direction(self, gradient: Tensor, P: Tensor, w: float) -> tuple[Tensor, float]:
+    def direction(self, gradient: Tensor, P: Tensor, w: float, least: float) -> tuple[Tensor, float]:
         """About -H^-1 ``gradient`` (r, c), H the Hessian where the probabilities are ``P``, and the gain predicted.
+
+        Refined until that gains less than ``least``, or than 3 % of the gain so far.
 
         Preconditioned conjugate gradients (Nocedal and Wright, algorithm 5.3) in the axes of U.
         """
         P, root, penalty = P.float(), self.s.sqrt(), (2 * w / self.s).float()
         curvature = (self.U * self.U).T @ (P - P * P) + penalty
-        least, gain = _LEAST * _ENOUGH * len(P), 0.0
+        gain = 0.0
         residual = -(gradient / root).float()
         d, q, rz = torch.zeros_like(residual), torch.zeros_like(residual), residual.new_ones(())
-        for products in count(1):
+        while True:
+            self.products += 1
             z = residual / curvature if self.factors is None else solved(self.factors, residual)
             before, rz = rz, (residual * z).sum()
             q = z + rz / before * q
@@ -111,7 +113,6 @@ class Logistic:
             gain += gained
             if not gained > max(_SHARE * gain, least):
                 break
-        self.products += products
         if self.products > len(self.s) / 2 and self.ZY.numel() * len(self.s) <= _LARGEST:
             self.factors, self.products = factors(self.U, P, penalty), 0
         return d / root, gain
@@ -124,8 +125,8 @@ class Logistic:
         value, gradient, P = self.loss(theta, w)
         self.products = 0
         while True:
-            direction, gain = self.direction(gradient, P, w)
-            if gain <= _ENOUGH * len(P):
+            direction, gain = self.direction(gradient, P, w, _LEAST * _ENOUGH * value)
+            if gain <= _ENOUGH * value:
                 return theta + direction  # what it gains is too little to look at
             slope, t = float((gradient * direction).sum()), 1.0
             after, gradient, P = self.loss(theta + direction, w)
