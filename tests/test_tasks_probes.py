@@ -135,7 +135,7 @@ def test_blocks_are_those_of_the_hessian():
     problem = Logistic(data.features, data.labels, 3)
     P = torch.softmax(torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), dim=1)
     penalty = torch.rand(len(problem.s), 1)
-    found = factors(problem.U, P, penalty)
+    found = factors(problem.U, P - P * P, penalty)
     x = torch.randn(len(problem.s), 3)
     for k in range(3):
         B = problem.U.T @ torch.diag(P[:, k] * (1 - P[:, k])) @ problem.U + torch.diag(penalty[:, 0])
@@ -149,7 +149,7 @@ def test_a_gradient_of_zero_is_the_optimum():
     assert all(torch.equal(weights, torch.zeros(4, 2, dtype=torch.float64)) for _, weights in theta)
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1e12])
+@pytest.mark.parametrize("scale", [1e-4, 1e15])
 def test_features_of_any_scale(scale):
     """The directions are found in float32."""
     data = clusters(100, 5, 3, seed=0)
@@ -230,7 +230,7 @@ def test_equal_scores_take_the_smallest_strength_and_the_edge_warns():
 
 
 def test_a_strength_inside_the_grid_does_not_warn():
-    train, val, test = (clusters(n, 20, 4, seed=i, noise=6) for i, n in enumerate((40, 400, 10)))
+    train, val, test = (clusters(n, 20, 4, seed=i, noise=6) for i, n in enumerate((100, 400, 10)))
     chosen = select(train, val, test, 4, top1)
     assert STRENGTHS[0] < chosen.w < STRENGTHS[-1]
     assert chosen.warning is None

@@ -66,8 +66,7 @@ def table(found: Sequence[Row], unit: str, measure: str) -> tuple[list[str], lis
     for row in found:
         if "share" not in row:
             line = [row["side"], str(row["size"]), str(row["threads"])]
-            digits = 0 if row["per_core"] >= 100 else 2
-            line += [_spread([row["per_core"], *row["spread"]], digits), f"{row['wall']:.{digits}f}"]
+            line += [_spread([row["per_core"], *row["spread"]]), _number(row["wall"])]
             line += [_times(row.get(key)) for key in ("ours_per_core", "ours_wall", "threads_wall")]
             line = line[: len(columns)] + [_text(row.get("compared", {}).get(key)) for key in further]
             lines.append(line)
@@ -81,24 +80,28 @@ def remarks(found: Sequence[Row]) -> list[str]:
     lines += [f"{side} {version or ''}: {note}" for side, version, note in notes]
     for row in found:
         if "share" in row:
-            share = _spread([100 * part for part in row["share"]], 2)
+            share = _spread([100 * part for part in row["share"]], ".2f")
             lines.append(f"{row['side']}: {row['note']}, at {row['size']} px {share} % of the CPU time of ours")
     return lines
 
 
-def _spread(numbers: Sequence[float], digits: int) -> str:
-    middle, low, high = (f"{number:.{digits}f}" for number in numbers)
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _spread(numbers: Sequence[float], form: str = "") -> str:
+    middle, low, high = (f"{number:{form}}" if form else _number(number) for number in numbers)
     return f"{middle} [{low}, {high}]"
 
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return _spread(value, 2)
-    return "" if value is None else f"{value:.3g}"
+        return _spread(value)
+    return "" if value is None else _number(value)
 
 
 def _times(ratio: Sequence[float] | None) -> str:
-    return f"{_spread(ratio, 2)} x" if ratio else ""
+    return f"{_spread(ratio, '.2f')} x" if ratio else ""
 
 
 def _version(package: str) -> str | None:

@@ -124,7 +124,8 @@ class Sklearn(Sweep):
     def again(self, both: Labelled, w: float, weights: Tensor) -> Tensor:
         """From the weights before."""
         model = self.model()
-        model.coef_ = weights.T.contiguous().numpy()
+        start = weights[:, 1:] - weights[:, :1] if self.classes == 2 else weights
+        model.coef_ = start.T.contiguous().numpy()
         return self.fit(model, with_one(both.features).numpy(), both.labels.numpy(), w)
 
     def model(self) -> Any:
@@ -137,9 +138,9 @@ class Sklearn(Sweep):
         """The weights (d + 1, c)."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it stopped early shows in the objective
-            model.set_params(C=1 / (2 * w)).fit(X, y)
+            model.set_params(C=(1 if self.classes == 2 else 0.5) / w).fit(X, y)
         coefficients = torch.from_numpy(model.coef_.copy())
-        if len(coefficients) == 1:  # of two classes it has the difference alone
+        if self.classes == 2:  # it has their difference alone, and ||d||^2 = 2 ||W||^2
             coefficients = torch.cat([-coefficients, coefficients]) / 2
         return coefficients.T.contiguous()
 

@@ -93,29 +93,33 @@ class Logistic:
 
         Preconditioned conjugate gradients (Nocedal and Wright, algorithm 5.3) in the axes of U.
         """
-        P, root, penalty = P.float(), self.s.sqrt(), (2 * w / self.s).float()
-        curvature = (self.U * self.U).T @ (P - P * P) + penalty
-        gain = 0.0
-        residual = -(gradient / root).float()
+        root, penalty = self.s.sqrt(), (2 * w / self.s).float()
+        spread = (P * (1 - P)).float()
+        curvature = (self.U * self.U).T @ spread + penalty
+        top, P = P.argmax(1, keepdim=True), P.float()
+        unit = float((gradient / root).norm().clamp_min(1e-300))  # squares of small numbers are nothing in float32
+        residual = (gradient / root / -unit).float()
         d, q, rz = torch.zeros_like(residual), torch.zeros_like(residual), residual.new_ones(())
+        gain = 0.0
         while True:
             self.products += 1
             z = residual / curvature if self.factors is None else solved(self.factors, residual)
             before, rz = rz, (residual * z).sum()
             q = z + rz / before * q
-            change = self.U @ q  # of the logits
+            change = self.U @ q  # of the logits, and, as only differences count, against the likeliest class:
+            change -= change.gather(1, top)  # 1 - p is lost in float32 where p is nearly 1
             change.sub_((P * change).sum(1, keepdim=True)).mul_(P)
             Hq = (self.U.T @ change).addcmul_(penalty, q)
             step = rz / (q * Hq).sum().clamp_min(1e-30)
             d += step * q
             residual -= step * Hq
-            gained = float(step * rz) / 2
+            gained = float(step * rz) / 2 * unit**2
             gain += gained
             if not gained > max(_SHARE * gain, least):
                 break
         if self.products > len(self.s) / 2 and self.ZY.numel() * len(self.s) <= _LARGEST:
-            self.factors, self.products = factors(self.U, P, penalty), 0
-        return d / root, gain
+            self.factors, self.products = factors(self.U, spread, penalty), 0
+        return d * (unit / root), gain
 
     def minimise(self, theta: Tensor, w: float) -> Tensor:
         """The optimum for ``w``, starting from ``theta`` (r, c): Newton's method.
@@ -150,11 +154,11 @@ class Logistic:
         return optimum
 
 
-def factors(U: Tensor, P: Tensor, penalty: Tensor) -> Tensor:
+def factors(U: Tensor, spread: Tensor, penalty: Tensor) -> Tensor:
     """Of each class's block B of the Hessian the inverse of its Cholesky factor, (c, r, r) float32."""
     one, found = torch.eye(U.shape[1], dtype=torch.float64, device=U.device), []
-    for curvature in (P - P * P).T:
-        B = ((U.T * curvature) @ U).double()
+    for p in spread.T:
+        B = ((U.T * p) @ U).double()
         B.diagonal().add_(penalty[:, 0] + 1e-5 * B.diagonal().max())  # more than float32's rounding
         found.append(torch.linalg.solve_triangular(torch.linalg.cholesky(B), one, upper=False).float())
     return torch.stack(found)
