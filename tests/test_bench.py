@@ -409,7 +409,7 @@ def test_real_features_are_extracted_once(real_data: Path, tmp_path: Path) -> No
     said = feature_sets.write(tmp_path, "random/tiny rsscn7", str(real_data), 24)
     assert said == "random/tiny rsscn7: 420 + 140 + 490 images, 128 features, 7 classes"
     splits = feature_sets.load(tmp_path, "random/tiny rsscn7")
-    assert splits["test"].features.shape == (490, 256)
+    assert splits["test"].features.shape == (490, 128)
     assert splits["train"].labels.bincount().tolist() == [60] * 7
 
 
