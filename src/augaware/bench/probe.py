@@ -21,7 +21,7 @@ from augaware.tasks.logistic import STRENGTHS, predict, with_one
 
 __all__ = ["Probe"]
 
-REAL = ("random/resnet18 flowers102", "random/resnet50 medleaf36", "random/resnet50 dtd10")
+REAL = ("random/resnet18 medleaf36", "random/resnet50 rsscn7", "random/resnet50 dtd10")
 DRAWN = ("1000x512x20", "400x2048x10")
 
 

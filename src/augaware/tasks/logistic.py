@@ -9,7 +9,7 @@ Paper: w swept upwards by L-BFGS, warm-started. Authors' code: the same in float
 small w. Here: from the largest w down, by Newton's method in float64, until a step is predicted to gain less than 3e-6
 of the objective. The Hessian is never formed: conjugate gradients need its products with a vector alone, and these,
 which choose nothing but the direction, are taken in float32. On four sets of real features every w ends within 6e-5
-nats per sample of a run thirty times as exact, within 5e-6 where w >= 1e-5. What makes it quick, and changes no optimum:
+nats per sample of a run thirty times as exact, within 5e-6 where w >= 1e-5. It is quick by what changes no optimum:
 
 * the constant 1 joins x as one more feature, and x turns to the principal axes of the training set: ||.||^2 does not
   see a rotation. Axes without data leave, so there are never more axes than images;
