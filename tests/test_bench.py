@@ -91,6 +91,7 @@ def test_without_peers_ours_alone_is_measured() -> None:
         (["probe(sets=['resnet18'])"], ["'resnet18'", "'ENCODER DATASET'", "NxDxC"]),
         (["probe(sets=['2x5x3'])"], ["'2x5x3'", "an image of each"]),
         (["probe(sets=['random/tiny flowers102'])"], ["'random/tiny flowers102'", "--data ROOT"]),
+        (["probe(against=['sklearn'])"], ["against=['sklearn']", "scikit-learn tight"]),
         (["probe(pixels=0)"], ["pixels=0", "at least 1"]),
         ([TINY, "--data", "no/such/folder"], ["'no/such/folder'", "no such folder"]),
         ([TINY, "--json", "FULL"], ["--json", "exists already"]),
@@ -370,15 +371,20 @@ def test_ours_is_the_selection_of_the_task() -> None:
 
 def test_the_probe_bench_compares_what_the_sides_found(tmp_path: Path) -> None:
     file = tmp_path / "probe.json"
-    arguments = ["probe(sets=['30x4x2'], rounds=2)", "--peers", "--json", str(file)]
+    arguments = [
+        "probe(sets=['30x4x2'], against=['authors', 'scikit-learn'], rounds=2)",
+        "--peers",
+        "--json",
+        str(file),
+    ]
     with pytest.MonkeyPatch.context() as patch:
         without(patch, "sklearn")
         assert main(["bench", *arguments]) == 0
     record = json.loads(file.read_text())
     assert (record["unit"], record["measure"]) == ("strengths", "features")
     assert record["data"] == "30x4x2: 30 + 15 + 15 images, 4 features, 2 classes"
-    assert record["skipped"].keys() == {"scikit-learn", "scikit-learn tight"}
-    assert {row["side"] for row in record["rows"]} == {"augaware", "authors", "torch float64"}
+    assert record["skipped"].keys() == {"scikit-learn"}
+    assert {row["side"] for row in record["rows"]} == {"augaware", "authors"}
     for row in record["rows"]:
         assert {"side", "size", "threads", "per_core", "wall", "spread"} <= row.keys()
         assert row["compared"].keys() == {"CPU s", "gap", "at w", "w", "val", "test"}
@@ -416,3 +422,4 @@ def test_real_features_are_extracted_once(real_data: Path, tmp_path: Path) -> No
 def test_without_peers_the_probe_is_ours_alone() -> None:
     assert [side.name for side in Probe().sides(peers=False)] == ["augaware"]
     assert {side.name for side in Probe().sides(peers=True)} == {"augaware", *NAMES}
+    assert [side.name for side in Probe(against=["authors"]).sides(peers=True)] == ["augaware", "authors"]

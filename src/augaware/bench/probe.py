@@ -29,19 +29,28 @@ class Probe(Bench):
     """Linear evaluation, all 45 strengths, ours against the authors' optimiser, torch in float64 and scikit-learn.
 
     ``sets`` of features: ``"ENCODER DATASET"``, the images ``pixels`` wide, or drawn ``NxDxC`` (images, features,
-    classes); None is three real ones with ``--data ROOT`` and two drawn ones without. One strength is one item.
+    classes); None is three real ones with ``--data ROOT`` and two drawn ones without. ``against`` names peers; None is
+    all. One strength is one item.
     """
 
     unit = "strengths"
     measure = "features"
 
     def __init__(
-        self, sets: Sequence[str] | None = None, pixels: int = 96, rounds: int = 3, seconds: float = 0.0
+        self,
+        sets: Sequence[str] | None = None,
+        against: Sequence[str] | None = None,
+        pixels: int = 96,
+        rounds: int = 3,
+        seconds: float = 0.0,
     ) -> None:
         super().__init__(DRAWN if sets is None else sets, rounds, seconds)
         self.sets, self.pixels = sets, pixels
         if isinstance(sets, str) or not self.sizes or any(not isinstance(name, str) for name in self.sizes):
             raise RequestError(f"bench 'probe': sets={sets!r} must be a list, such as ['random/resnet18 flowers102']")
+        self.peers = tuple(PEERS) if against is None else tuple(against)
+        if isinstance(against, str) or not set(self.peers) <= set(PEERS):
+            raise RequestError(f"bench 'probe': against={against!r} must be a list of {', '.join(PEERS)}")
         if type(pixels) is not int or pixels < 1:
             raise RequestError(f"bench 'probe': pixels={pixels!r} must be a whole number, at least 1")
 
@@ -53,7 +62,7 @@ class Probe(Bench):
 
     def sides(self, peers: bool) -> list[Side]:
         """Each with one core."""
-        kinds = {**OURS, **(PEERS if peers else {})}
+        kinds = {**OURS, **({name: PEERS[name] for name in self.peers} if peers else {})}
         return [Side(name, 1, kind.note, kind.package, kind.module) for name, kind in kinds.items()]
 
     def work(self, name: str, threads: int, size: Any, folder: Path) -> Work:

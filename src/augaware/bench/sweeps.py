@@ -104,8 +104,8 @@ class Authors(Sweep):
 class Float64(Authors):
     """A plain L-BFGS that converges."""
 
-    note = "torch.optim.LBFGS, float64, from the largest w down, until the loss changes by less than 1e-7"
-    dtype, tolerance, order = torch.float64, 1e-7, STRENGTHS[::-1]
+    note = "torch.optim.LBFGS, float64, from the largest w down, until the loss changes by less than 1e-6"
+    dtype, tolerance, order = torch.float64, 1e-6, STRENGTHS[::-1]
 
 
 class Sklearn(Sweep):
