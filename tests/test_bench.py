@@ -15,17 +15,20 @@ import torch
 
 import augaware
 from augaware import lookup
-from augaware.bench import base, pictures, turns
+from augaware.bench import base, feature_sets, pictures, sweeps, turns
 from augaware.bench.augment import Augment
-from augaware.bench.base import Side
+from augaware.bench.base import Round, Side
+from augaware.bench.probe import Probe, Selection
 from augaware.bench.rows import remarks, rows, table
-from augaware.bench.turns import Failed, Process, Round, enough, timed
+from augaware.bench.turns import Failed, Process, enough, timed
 from augaware.bench.two_views import OURS, PEERS, TwoViews
 from augaware.cli import main
 from augaware.errors import RequestError
+from augaware.metrics import top1
 from augaware.progress import Display
 from augaware.ragged import Ragged
 from augaware.recipe import Recipe
+from augaware.tasks.logistic import STRENGTHS, select
 
 TINY = "augment(sizes=[32], images=8, rounds=2, seconds=0)"
 
@@ -63,7 +66,7 @@ def test_the_json_is_what_scripts_read(record: dict[str, Any]) -> None:
         assert {key: len(found) for key, found in row["rounds"].items()} == {"per_core": 2, "wall": 2}
         assert ("ours_per_core" in row) == (row["side"] == "augaware plain")
         assert ("threads_wall" in row) == (row["threads"] > 1)
-    assert "drawn images" in record["images"]
+    assert "drawn images" in record["data"]
 
 
 def test_a_missing_peer_is_skipped_and_said(record: dict[str, Any]) -> None:
@@ -84,6 +87,12 @@ def test_without_peers_ours_alone_is_measured() -> None:
         (["augment(images=0)"], ["images=0", "at least 1"]),
         (["augment(rounds=0)"], ["rounds=0", "at least 1"]),
         (["augment(seconds=-1)"], ["seconds=-1", "0 or more"]),
+        (["probe(sets=[])"], ["sets=[]", "must be a list"]),
+        (["probe(sets=['resnet18'])"], ["'resnet18'", "'ENCODER DATASET'", "NxDxC"]),
+        (["probe(sets=['2x5x3'])"], ["'2x5x3'", "an image of each"]),
+        (["probe(sets=['random/tiny flowers102'])"], ["'random/tiny flowers102'", "--data ROOT"]),
+        (["probe(against=['sklearn'])"], ["against=['sklearn']", "scikit-learn tight"]),
+        (["probe(pixels=0)"], ["pixels=0", "at least 1"]),
         ([TINY, "--data", "no/such/folder"], ["'no/such/folder'", "no such folder"]),
         ([TINY, "--json", "FULL"], ["--json", "exists already"]),
         ([], ["BENCH"]),
@@ -314,7 +323,7 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert found[2]["version"] is None
     assert found[1]["threads_wall"] == [2, 2, 2]
     assert found[3]["share"] == pytest.approx([0.005, 0.0025, 0.01])
-    columns, lines = table(found, "images")
+    columns, lines = table(found, "images", "px")
     assert [len(line) for line in lines] == [len(columns)] * 3
     assert lines[2][:4] == ["other", "96", "1", "5 [2, 10]"]
     assert lines[2][5] == "10.00 [10.00, 12.50] x"
@@ -324,4 +333,93 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 
 def test_a_bench_is_listed() -> None:
-    assert lookup.names("bench") == ["augment"]
+    assert lookup.names("bench") == ["augment", "probe"]
+
+
+# --- the linear probe ---
+
+NAMES = {"authors", "torch float64", "scikit-learn", "scikit-learn tight"}
+
+
+@pytest.mark.parametrize(("n", "d", "c"), [(60, 8, 3), (24, 40, 4), (40, 6, 2)])
+def test_each_sweep_ends_at_the_same_objectives(n: int, d: int, c: int) -> None:
+    splits = {name: feature_sets.draw(seed, n, d, c) for seed, name in enumerate(feature_sets.SPLITS)}
+    found = {}
+    for name, kind in {**sweeps.OURS, **sweeps.PEERS}.items():
+        if name != "scikit-learn":  # its default tolerance ends early, which is what that row shows
+            pytest.importorskip(kind.module)
+            work = Selection(kind, splits)
+            work(1)
+            found[name] = work.found()
+    assert len(found) == 4
+    for name, side in found.items():
+        gaps = [a - b for a, b in zip(side["objective"], found["scikit-learn tight"]["objective"], strict=True)]
+        assert max(map(abs, gaps)) < 1e-4, name
+        assert side["val"] == max(side["vals"])
+        assert side["w"] == min(w for w, val in zip(STRENGTHS, side["vals"], strict=True) if val == side["val"])
+        assert side["val"] == pytest.approx(found["augaware"]["val"], abs=1.01 / n)
+
+
+def test_ours_is_the_selection_of_the_task() -> None:
+    splits = {name: feature_sets.draw(seed, 60, 8, 3) for seed, name in enumerate(feature_sets.SPLITS)}
+    work = Selection(sweeps.Ours, splits)
+    work(2)
+    chosen = select(*splits.values(), 3, top1)
+    found = work.found()
+    assert (found["w"], found["val"], found["test"]) == (chosen.w, chosen.val, chosen.test)
+
+
+def test_the_probe_bench_compares_what_the_sides_found(tmp_path: Path) -> None:
+    file = tmp_path / "probe.json"
+    arguments = [
+        "probe(sets=['30x4x2'], against=['authors', 'scikit-learn'], rounds=2)",
+        "--peers",
+        "--json",
+        str(file),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        without(patch, "sklearn")
+        assert main(["bench", *arguments]) == 0
+    record = json.loads(file.read_text())
+    assert (record["unit"], record["measure"]) == ("strengths", "features")
+    assert record["data"] == "30x4x2: 30 + 15 + 15 images, 4 features, 2 classes"
+    assert record["skipped"].keys() == {"scikit-learn"}
+    assert {row["side"] for row in record["rows"]} == {"augaware", "authors"}
+    for row in record["rows"]:
+        assert {"side", "size", "threads", "per_core", "wall", "spread"} <= row.keys()
+        assert row["compared"].keys() == {"CPU s", "gap", "at w", "w", "val", "test"}
+        low, high = row["spread"]
+        assert row["compared"]["CPU s"][1:] == pytest.approx([45 / high, 45 / low])
+        assert 0 <= row["compared"]["gap"] < 1e-4
+    assert min(row["compared"]["gap"] for row in record["rows"]) < 1e-5
+
+
+def test_the_gap_is_above_the_best_of_all_sides() -> None:
+    def turns_of(seconds: float, objective: list[float]) -> list[Round]:
+        return [Round(45, seconds, seconds, {"objective": objective, "w": 1.0, "val": 0.5, "test": 0.25})] * 2
+
+    ours, peer = Side("augaware", 1), Side("authors", 1)
+    best = [1.0] * 45
+    worse = [*best[:7], 1.5, *best[8:]]
+    compared = Probe().compare({ours: turns_of(2, best), peer: turns_of(90, worse)})
+    assert compared[ours] == {
+        "CPU s": [2, 2, 2], "gap": 0, "at w": STRENGTHS[0], "w": 1.0, "val": 0.5, "test": 0.25
+    }  # fmt: skip
+    assert (compared[peer]["gap"], compared[peer]["at w"], compared[peer]["CPU s"][0]) == (0.5, STRENGTHS[7], 90)
+    columns, lines = table(rows({"a set": {ours: turns_of(2, best)}}, Probe().compare), "strengths", "features")
+    assert dict(zip(columns, lines[0], strict=True))["CPU s"] == "2 [2, 2]"
+
+
+@pytest.mark.realdata
+def test_real_features_are_extracted_once(real_data: Path, tmp_path: Path) -> None:
+    said = feature_sets.write(tmp_path, "random/tiny rsscn7", str(real_data), 24)
+    assert said == "random/tiny rsscn7: 420 + 140 + 490 images, 128 features, 7 classes"
+    splits = feature_sets.load(tmp_path, "random/tiny rsscn7")
+    assert splits["test"].features.shape == (490, 128)
+    assert splits["train"].labels.bincount().tolist() == [60] * 7
+
+
+def test_without_peers_the_probe_is_ours_alone() -> None:
+    assert [side.name for side in Probe().sides(peers=False)] == ["augaware"]
+    assert {side.name for side in Probe().sides(peers=True)} == {"augaware", *NAMES}
+    assert [side.name for side in Probe(against=["authors"]).sides(peers=True)] == ["augaware", "authors"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -12,8 +13,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from augaware.metrics import top1
+from augaware.tasks import logistic
 from augaware.tasks.features import Labelled
-from augaware.tasks.logistic import STRENGTHS, Logistic, predict, select, with_one
+from augaware.tasks.logistic import (
+    STRENGTHS,
+    Logistic,
+    factors,
+    predict,
+    principal_axes,
+    select,
+    solved,
+    with_one,
+)
 from augaware.tasks.ridge import Ridge
 
 
@@ -90,6 +101,76 @@ def test_more_dimensions_than_images():
     assert abs(objective(data, weights, 0.1) - objective(data, torch.from_numpy(optimum.copy()), 0.1)) < 1e-5
 
 
+@pytest.mark.parametrize(("n", "d"), [(60, 200), (400, 20)])
+def test_each_strength_ends_at_the_optimum_of_scikit_learn(n, d):
+    """Where the classes are told apart without an error the objective is small, and the optimum as near."""
+    data = clusters(n, d, 8, seed=3, noise=3)
+    features = with_one(data.features).numpy()
+    for i, (w, weights) in enumerate(Logistic(data.features, data.labels, 8).path()):
+        if i % 11 == 0:  # 1e5 to 1e-6
+            sk = LogisticRegression(C=1 / (2 * w), fit_intercept=False, tol=1e-9, max_iter=20000)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                optimum = torch.from_numpy(sk.fit(features, data.labels.numpy()).coef_.T.copy())
+            best = objective(data, optimum, w)
+            assert objective(data, weights, w) - best < 2e-5 * best, w
+
+
+def test_blocks_of_the_hessian_change_no_optimum(monkeypatch):
+    data = clusters(300, 12, 5, seed=0)
+    formed = []
+    monkeypatch.setattr(logistic, "factors", lambda *given: formed.append(given) or factors(*given))
+    quick = list(Logistic(data.features, data.labels, 5).path())
+    assert formed
+    monkeypatch.setattr(logistic, "_LARGEST", 0)
+    formed.clear()
+    plain = list(Logistic(data.features, data.labels, 5).path())
+    assert not formed
+    for (w, a), (_, b) in zip(quick, plain, strict=True):
+        assert objective(data, a, w) == pytest.approx(objective(data, b, w), rel=2e-4)
+
+
+def test_blocks_are_those_of_the_hessian():
+    data = clusters(50, 6, 3, seed=0)
+    problem = Logistic(data.features, data.labels, 3)
+    P = torch.softmax(torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    penalty = torch.rand(len(problem.s), 1)
+    found = factors(problem.U, P - P * P, penalty)
+    x = torch.randn(len(problem.s), 3)
+    for k in range(3):
+        B = problem.U.T @ torch.diag(P[:, k] * (1 - P[:, k])) @ problem.U + torch.diag(penalty[:, 0])
+        torch.testing.assert_close(B @ solved(found, x)[:, k], x[:, k], atol=2e-3, rtol=2e-3)
+
+
+def test_a_gradient_of_zero_is_the_optimum():
+    """The two classes are one: the weights stay 0."""
+    features = torch.ones(4, 3)
+    theta = list(Logistic(features, torch.tensor([0, 1, 0, 1]), 2).path((0.1, 1.0)))
+    assert all(torch.equal(weights, torch.zeros(4, 2, dtype=torch.float64)) for _, weights in theta)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e15])
+def test_features_of_any_scale(scale):
+    """The directions are found in float32."""
+    data = clusters(100, 5, 3, seed=0)
+    w, scaled = 0.1 * scale**2, Labelled(data.features * scale, data.labels)
+    bare = Logistic(data.features - data.features.mean(0), data.labels, 3)
+    assert bare.U.isfinite().all()
+    weights = Logistic(scaled.features, scaled.labels, 3).solve(w, torch.zeros(6, 3, dtype=torch.float64))
+    start = objective(scaled, torch.zeros(6, 3, dtype=torch.float64), w)
+    assert objective(scaled, weights, w) < 0.99 * start
+
+
+@pytest.mark.parametrize("n", [30, 200])
+def test_axes_are_orthonormal_and_principal(n):
+    """With fewer images than features too."""
+    X = clusters(n, 90, 4, seed=0).features
+    Z, s, V = principal_axes(X)
+    torch.testing.assert_close(V.T @ V, torch.eye(len(s), dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(Z.T @ Z, torch.diag(s[:, 0]), atol=1e-12 * float(s.max()), rtol=0)
+    torch.testing.assert_close(Z @ V.T, with_one(X), atol=1e-5 * float(X.max()), rtol=0)
+
+
 def test_gradient_of_the_objective():
     data = clusters(30, 4, 3, seed=0)
     problem = Logistic(data.features, data.labels, 3)
@@ -149,7 +230,7 @@ def test_equal_scores_take_the_smallest_strength_and_the_edge_warns():
 
 
 def test_a_strength_inside_the_grid_does_not_warn():
-    train, val, test = (clusters(n, 20, 4, seed=i, noise=6) for i, n in enumerate((40, 400, 10)))
+    train, val, test = (clusters(n, 20, 4, seed=i, noise=6) for i, n in enumerate((100, 400, 10)))
     chosen = select(train, val, test, 4, top1)
     assert STRENGTHS[0] < chosen.w < STRENGTHS[-1]
     assert chosen.warning is None

@@ -187,7 +187,7 @@ def bench(
     from augaware.progress import print_table
 
     record = api.bench(what, peers=peers, data=data, json=as_json)
-    print_table(f"{what}: medians [least, most]", *table(record["rows"], record["unit"]))
+    print_table(f"{what}: medians [least, most]", *table(record["rows"], record["unit"], record["measure"]))
     for line in remarks(record["rows"]):
         typer.echo(line)
 

@@ -29,10 +29,14 @@ class Augment(Bench):
     ``images`` are treated at once, as a batch; None is 256, and 64 at sizes from 128 on.
     """
 
+    sizes: tuple[int, ...]
+
     def __init__(
         self, sizes: Sequence[int] = (32, 96, 224), images: int | None = None, rounds: int = 7, seconds: float = 0.5
     ) -> None:
         super().__init__(sizes, rounds, seconds)
+        if not self.sizes or any(type(size) is not int or size < 1 for size in self.sizes):
+            raise RequestError(f"bench 'augment': sizes={sizes!r} must be whole numbers, at least 1, such as [96]")
         if images is not None and (type(images) is not int or images < 1):
             raise RequestError(f"bench 'augment': images={images!r} must be a whole number, at least 1, or None")
         self.images = images
@@ -71,7 +75,7 @@ class Augment(Bench):
         return Together(kind, found, size)
 
 
-class Together:
+class Together(Work):
     """In this process, with its threads."""
 
     def __init__(self, kind: type[TwoViews], images: Ragged, size: int) -> None:
@@ -102,7 +106,7 @@ class Pieces(Dataset[tuple[Tensor, Tensor, float]]):
         return one, two, spent
 
 
-class Apart:
+class Apart(Work):
     """In ``workers`` processes that live as long as this, behind a DataLoader: how training has it."""
 
     def __init__(self, kind: type[TwoViews], images: Ragged, size: int, workers: int) -> None:

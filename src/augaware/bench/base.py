@@ -9,14 +9,35 @@ from __future__ import annotations
 import importlib.util
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from augaware.errors import RequestError
 
 OURS = "augaware"
+Size = int | str
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one side did in one round; ``found`` is what its last pass ended with, where the bench compares that."""
+
+    items: int
+    cpu: float  # seconds, of all its processes
+    wall: float
+    found: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def per_core(self) -> float:
+        """Items per CPU second."""
+        return self.items / max(self.cpu, 1e-9)
+
+    @property
+    def per_second(self) -> float:
+        """Items per second on the clock."""
+        return self.items / max(self.wall, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -41,28 +62,30 @@ class Side:
 
 
 class Work(Protocol):
-    """A side that is ready: its images are in memory, its transforms are made."""
+    """A side that is ready: what it works on is in memory. ``items``: how many one pass treats."""
 
-    @property
-    def items(self) -> int:
-        """How many items one pass treats."""
+    items: int
 
     def __call__(self, passes: int) -> float:
         """Do the job ``passes`` times; the CPU seconds that other processes spent on it."""
+
+    def found(self) -> dict[str, Any]:
+        """What the last pass ended with, as JSON holds it; not timed."""
+        return {}
 
 
 class Bench(ABC):
     """A job at several ``sizes``, measured in ``rounds`` of at least ``seconds`` per side.
 
-    ``unit`` is what is counted.
+    ``unit`` is what is counted, ``measure`` what a size is in. ``seconds`` 0: one pass a round, and none before it.
     """
 
     unit = "images"
+    measure = "px"
 
-    def __init__(self, sizes: Sequence[int], rounds: int, seconds: float) -> None:
-        self.sizes, self.rounds, self.seconds = tuple(sizes), rounds, seconds
-        if not self.sizes or any(type(size) is not int or size < 1 for size in self.sizes):
-            raise RequestError(f"bench: sizes={sizes!r} must be whole numbers, at least 1, such as [96]")
+    def __init__(self, sizes: Sequence[Size], rounds: int, seconds: float) -> None:
+        self.sizes: tuple[Size, ...] = tuple(sizes)
+        self.rounds, self.seconds = rounds, seconds
         if type(rounds) is not int or rounds < 1:
             raise RequestError(f"bench: rounds={rounds!r} must be a whole number, at least 1")
         if not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
@@ -70,15 +93,22 @@ class Bench(ABC):
 
     @abstractmethod
     def prepare(self, folder: Path, data: str | None) -> str:
-        """Write what the sides work on into ``folder``, from SRC ``data`` or drawn; what that is, in a line."""
+        """Write what the sides work on into ``folder``, from ``data`` or drawn; what that is, in a line.
+
+        ``sizes`` may change here, where they depend on what there is.
+        """
 
     @abstractmethod
     def sides(self, peers: bool) -> list[Side]:
         """All sides, ours first; ``peers``: other libraries too, installed or not."""
 
     @abstractmethod
-    def work(self, name: str, threads: int, size: int, folder: Path) -> Work:
+    def work(self, name: str, threads: int, size: Any, folder: Path) -> Work:
         """Make the side of this name and number of threads ready for ``size``; called in its process."""
+
+    def compare(self, sides: Mapping[Side, Sequence[Round]]) -> Mapping[Side, dict[str, Any]]:
+        """Further columns of the rows of one size: of a side, what its rounds found beside the others'."""
+        return {}
 
 
 def cores() -> int:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from augaware.bench.base import OURS, Side
-from augaware.bench.turns import Round
+from augaware.bench.base import OURS, Round, Side, Size
 
 Row = dict[str, Any]
-Measured = Mapping[int, Mapping[Side, Sequence[Round]]]
+Sides = Mapping[Side, Sequence[Round]]
 
 
-def rows(measured: Measured) -> list[Row]:
+def rows(measured: Mapping[Size, Sides], compare: Callable[[Sides], Mapping[Side, Row]] = lambda _: {}) -> list[Row]:
     """One for each size, side and number of threads.
 
     ``per_core`` and ``wall`` are items per CPU second and per second on the clock, medians over rounds, and ``spread``
     the least and most of ``per_core``; ``rounds`` has them all, round by round. The others are [median, least, most]
     of ratios within a round: ``ours_per_core`` and ``ours_wall``, how many times as fast we are with as many threads;
     ``threads_wall``, how many times as fast the side is with all its threads as with one; of a part of our job
-    ``share``, its CPU time over all of ours.
+    ``share``, its CPU time over all of ours. ``compared`` is what the bench has to say of what a side found.
     """
     found = []
     for size, sides in measured.items():
+        compared = compare(sides)
         given = {(side.name, side.threads): turns for side, turns in sides.items()}
         for side, turns in sides.items():
             per_core, wall = [turn.per_core for turn in turns], [turn.per_second for turn in turns]
@@ -45,6 +45,8 @@ def rows(measured: Measured) -> list[Row]:
                     row["ours_wall"] = ratios([turn.per_second for turn in ours], wall)
             if side.threads > 1 and (alone := given.get((side.name, 1))):
                 row["threads_wall"] = ratios(wall, [turn.per_second for turn in alone])
+            if side in compared:
+                row["compared"] = compared[side]
             found.append(row)
     return found
 
@@ -55,17 +57,20 @@ def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
     return [statistics.median(each), min(each), max(each)]
 
 
-def table(found: Sequence[Row], unit: str) -> tuple[list[str], list[list[str]]]:
+def table(found: Sequence[Row], unit: str, measure: str) -> tuple[list[str], list[list[str]]]:
     """Columns and lines of text."""
-    columns = ["side", "px", "threads", f"{unit} / CPU s", f"{unit} / s", "ours, CPU", "ours, clock", "threads, clock"]
+    columns = ["side", measure, "threads", f"{unit} / CPU s", f"{unit} / s", "ours, CPU", "ours, clock"]
+    columns += ["threads, clock"] if any("threads_wall" in row for row in found) else []
+    further = list(dict.fromkeys(key for row in found for key in row.get("compared", {})))
     lines = []
     for row in found:
         if "share" not in row:
             line = [row["side"], str(row["size"]), str(row["threads"])]
-            line += [_spread([row["per_core"], *row["spread"]], 0), f"{row['wall']:.0f}"]
+            line += [_spread([row["per_core"], *row["spread"]]), _number(row["wall"])]
             line += [_times(row.get(key)) for key in ("ours_per_core", "ours_wall", "threads_wall")]
+            line = line[: len(columns)] + [_text(row.get("compared", {}).get(key)) for key in further]
             lines.append(line)
-    return columns, lines
+    return columns + further, lines
 
 
 def remarks(found: Sequence[Row]) -> list[str]:
@@ -75,18 +80,28 @@ def remarks(found: Sequence[Row]) -> list[str]:
     lines += [f"{side} {version or ''}: {note}" for side, version, note in notes]
     for row in found:
         if "share" in row:
-            share = _spread([100 * part for part in row["share"]], 2)
+            share = _spread([100 * part for part in row["share"]], ".2f")
             lines.append(f"{row['side']}: {row['note']}, at {row['size']} px {share} % of the CPU time of ours")
     return lines
 
 
-def _spread(numbers: Sequence[float], digits: int) -> str:
-    middle, low, high = (f"{number:.{digits}f}" for number in numbers)
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _spread(numbers: Sequence[float], form: str = "") -> str:
+    middle, low, high = (f"{number:{form}}" if form else _number(number) for number in numbers)
     return f"{middle} [{low}, {high}]"
 
 
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return _spread(value)
+    return "" if value is None else _number(value)
+
+
 def _times(ratio: Sequence[float] | None) -> str:
-    return f"{_spread(ratio, 2)} x" if ratio else ""
+    return f"{_spread(ratio, '.2f')} x" if ratio else ""
 
 
 def _version(package: str) -> str | None:

@@ -26,18 +26,19 @@ def run(spec: str, peers: bool, data: str | None) -> dict[str, Any]:
     sides = bench.sides(peers)
     present = [side for side in sides if side.installed]
     skipped = {side.name: f"not installed; pip install {side.package}" for side in sides if not side.installed}
-    steps = len(bench.sizes) * len(present) * (bench.rounds + 1)
-    with tempfile.TemporaryDirectory(prefix="augaware-bench-") as folder, Display("bench", steps) as display:
-        for name, reason in skipped.items():
-            display.line(f"{name} is skipped: {reason}")
-        images = bench.prepare(Path(folder), data)
-        display.line(images)
-        measured = take_turns(bench, spec, present, Path(folder), display)
+    with tempfile.TemporaryDirectory(prefix="augaware-bench-") as folder:
+        made = bench.prepare(Path(folder), data)
+        with Display("bench", len(bench.sizes) * len(present) * (bench.rounds + 1)) as display:
+            for name, reason in skipped.items():
+                display.line(f"{name} is skipped: {reason}")
+            display.line(made)
+            measured = take_turns(bench, spec, present, Path(folder), display)
     return {
         "bench": lookup.parse(spec, "bench").name,
         "unit": bench.unit,
-        "rows": rows(measured),
-        "images": images,
+        "measure": bench.measure,
+        "rows": rows(measured, bench.compare),
+        "data": made,
         "skipped": skipped,
         "machine": {"cores": cores(), "cpu": _cpu()},
     }

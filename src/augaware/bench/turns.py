@@ -15,33 +15,14 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from augaware import lookup
-from augaware.bench.base import OURS, Bench, Side, Work
+from augaware.bench.base import OURS, Bench, Round, Side, Size, Work
 from augaware.progress import Display
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one side did in one round."""
-
-    items: int
-    cpu: float  # seconds, of all its processes
-    wall: float
-
-    @property
-    def per_core(self) -> float:
-        """Items per CPU second."""
-        return self.items / max(self.cpu, 1e-9)
-
-    @property
-    def per_second(self) -> float:
-        """Items per second on the clock."""
-        return self.items / max(self.wall, 1e-9)
 
 
 class Failed(Exception):  # noqa: N818 - it reads as the sentence it is
@@ -99,9 +80,9 @@ class Process:
 
 def take_turns(
     bench: Bench, spec: str, sides: Sequence[Side], folder: Path, display: Display
-) -> dict[int, dict[Side, list[Round]]]:
+) -> dict[Size, dict[Side, list[Round]]]:
     """Size -> side -> its rounds. A peer that fails is left out, and said; where we fail, so does the bench."""
-    measured: dict[int, dict[Side, list[Round]]] = {}
+    measured: dict[Size, dict[Side, list[Round]]] = {}
     steps = itertools.count(1)
     with ExitStack() as stack:
         processes = [stack.enter_context(Process(spec, side, folder)) for side in sides]
@@ -112,11 +93,12 @@ def take_turns(
                 try:
                     answers[process] = process.ask(**request)
                 except Failed as failed:
-                    line = f"{process.side.name}, {process.side.threads} threads, at {size} px: ended ({failed})"
+                    side = f"{process.side.name}, {process.side.threads} threads"
+                    line = f"{side}, at {size} {bench.measure}: ended ({failed})"
                     if process.side.name == OURS:
                         raise RuntimeError(line) from None
                     display.line(f"{line}; left out")
-                display.update(next(steps), f"{process.side.name}, {size} px")
+                display.update(next(steps), f"{process.side.name}, {size} {bench.measure}")
             return answers
 
         for size in bench.sizes:
@@ -163,12 +145,12 @@ def main(spec: str, name: str, threads: str, folder: str) -> None:
         if "size" in request:
             work = None  # its memory and its processes go before the next comes
             work = bench.work(name, int(threads), request["size"], Path(folder))
-            passes = enough(work, request["seconds"])
+            passes = enough(work, request["seconds"]) if request["seconds"] else 1
             answer: dict[str, Any] = {}
         else:
             assert work is not None
             done = timed(work, passes)
-            answer = {"items": done.items, "cpu": done.cpu, "wall": done.wall}
+            answer = asdict(replace(done, found=work.found()))
         print(json.dumps(answer), file=answers, flush=True)
 
 
