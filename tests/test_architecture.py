@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "picture": LEAVES | {"augment", "data"},
     "report": {"errors"},
     "analysis": LEAVES | {"nets", "data", "tasks", "augment", "objective"},
-    "bench": LEAVES | {"augment", "data", "frozen", "recipe", "tasks"},
+    "bench": LEAVES | {"augment", "data", "evaluate", "frozen", "recipe", "tasks"},
     # where it all comes together
     "frozen": LEAVES | {"checkpoint", "nets", "recipe", "tasks.kept"},
     "evaluate": LEAVES | {"checkpoint", "data", "frozen", "tasks"},

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from augaware.data.root import open_dataset
 from augaware.errors import RequestError
-from augaware.frozen import load_encoder, slug
+from augaware.evaluate import slug
+from augaware.frozen import load_encoder
 from augaware.tasks.features import Labelled, labelled, pick
 
 SPLITS = ("train", "val", "test")
