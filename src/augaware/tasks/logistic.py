@@ -10,8 +10,8 @@ small w. Here: from the largest w down, by Newton's method in float64, until a s
 of the objective. The Hessian is never formed: conjugate gradients need its products with a vector alone, and these,
 which choose nothing but the direction, are taken in float32. On three sets of real features every w ends within 1e-6
 nats per sample of scikit-learn's at tolerance 1e-7, with the same choice and scores (RESULTS.md); the worst seen, 4,000
-images of 100 classes and 128 trained features, is 6e-5 at w = 1e-6 and less than that above. It is quick by what changes
-no optimum:
+images of 100 classes and 128 trained features, is 6e-5 at w = 1e-6 and less above. It is quick by what changes no
+optimum:
 
 * the constant 1 joins x as one more feature, and x turns to the principal axes of the training set: ||.||^2 does not
   see a rotation. Axes without data leave, so there are never more axes than images;
