@@ -371,15 +371,10 @@ def test_ours_is_the_selection_of_the_task() -> None:
 
 def test_the_probe_bench_compares_what_the_sides_found(tmp_path: Path) -> None:
     file = tmp_path / "probe.json"
-    arguments = [
-        "probe(sets=['30x4x2'], against=['authors', 'scikit-learn'], rounds=2)",
-        "--peers",
-        "--json",
-        str(file),
-    ]
+    spec = "probe(sets=['30x4x2'], against=['authors', 'scikit-learn'], rounds=2)"
     with pytest.MonkeyPatch.context() as patch:
         without(patch, "sklearn")
-        assert main(["bench", *arguments]) == 0
+        assert main(["bench", spec, "--peers", "--json", str(file)]) == 0
     record = json.loads(file.read_text())
     assert (record["unit"], record["measure"]) == ("strengths", "features")
     assert record["data"] == "30x4x2: 30 + 15 + 15 images, 4 features, 2 classes"
