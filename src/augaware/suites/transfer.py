@@ -33,7 +33,7 @@ PROBES = {
 LANDMARKS = {"landmarks300w": "300W", "face_keypoints68": "Faces"}
 FEW_SHOT = {"fc100": "FC100", "cifar_fs": "CIFAR-FS", "cub200": "CUB", "plant_disease": "Plant", "medleaf36": "Leaf"}
 BOXES = {"cub200": "CUB box", "tinyimagenet_loc20": "Tiny box", "caltech3_loc": "Cal3 box"}
-RETRIEVAL = {"flowers102": "Flow", "cars": "Cars", "caltech101": "Cal", "cars50": "Cars50", "medleaf36": "Leaf"}
+RETRIEVAL = {name: PROBES[name] for name in PROBES if name not in ("stl10", "food101", "sun397")}  # large or coarse
 # A schedule for small pictures.
 FRUIT = "detection('fruit3_det', 300, 8, drops=(200, 270), short_side=(128, 192), test_side=160, anchors=(32, 64, 128))"
 
