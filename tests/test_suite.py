@@ -254,8 +254,9 @@ def test_an_empty_root(tmp_path: Path) -> None:
 def test_pixels_on_a_real_set(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "rsscn7").symlink_to(REAL / "rsscn7")
-    [result] = augaware.evaluate(
+    probe, retrieval = augaware.evaluate(
         "random/pixels", suite="transfer", data=tmp_path / "root", out=tmp_path / "out", size=24, device="cpu"
     )
-    assert result["task"] == "linear_probe('rsscn7')"
-    assert 0.3 < result["metrics"]["test"] < 0.6
+    assert (probe["task"], retrieval["task"]) == ("linear_probe('rsscn7')", "retrieval('rsscn7')")
+    assert 0.3 < probe["metrics"]["test"] < 0.6
+    assert 0.2 < retrieval["metrics"]["test"]["map"] < 0.3
