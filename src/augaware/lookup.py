@@ -89,6 +89,11 @@ def _is_plugin(room: str, name: str) -> bool:
     return len(getattr(importlib.import_module(f"augaware.{room}.{name}"), "__all__", ())) == 1
 
 
+def has(room: str, name: str) -> bool:
+    """Whether the room has plug-in ``name``; of its files only that one is imported."""
+    return importlib.util.find_spec(f"augaware.{room}.{name}") is not None and _is_plugin(room, name)
+
+
 def load(room: str, name: str) -> Any:
     """The class or function of plug-in ``name``: in the room, or in a module of yours when the name is dotted."""
     kind = SINGULAR[room]
@@ -99,7 +104,7 @@ def load(room: str, name: str) -> Any:
             raise RequestError(f"{kind} {name!r}: cannot import the module {error.name!r}") from None
     else:
         # The named file alone is imported; the room's others only to say what is accepted.
-        if importlib.util.find_spec(f"augaware.{room}.{name}") is None or not _is_plugin(room, name):
+        if not has(room, name):
             accepted = names(room)
             raise RequestError(
                 f"unknown {kind} {name!r}; accepted: {', '.join(accepted)}, or a dotted module of yours"

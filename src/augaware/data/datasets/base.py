@@ -90,7 +90,7 @@ class DataSet(ABC):
 def plug_in(name: str) -> type[DataSet] | None:
     """The data set of ``augaware list datasets`` called ``name``, or of a dotted module of yours; None if unknown."""
     parts = name.split(".")
-    if not all(part.isidentifier() for part in parts) or (len(parts) == 1 and name not in lookup.names(_ROOM)):
+    if not all(part.isidentifier() for part in parts) or (len(parts) == 1 and not lookup.has(_ROOM, name)):
         return None
     found: type[DataSet] = lookup.load(_ROOM, name)
     return found
