@@ -3,7 +3,7 @@
     python benchmarks/few_shot.py RUN ... random/pixels --data ../shared/data --sets fc100 cifar_fs medleaf36
     python benchmarks/few_shot.py RUN ... random/pixels --data ../shared/data --sets flowers102 --retrieval
 
-Sets are names in ROOT; fc100 and cifar_fs are the images of their 20 test classes in ROOT/cifar100, train and test.
+Sets are names in ROOT, or data sets that lie there.
 ``--peer`` fits scikit-learn's liblinear with its default tolerance, as the papers do, to every episode too, in turns of
 a tenth of the episodes: its accuracy, in how many episodes the two accuracies are equal, and episodes per CPU second of
 both, one thread, without the encoder. It is called once per episode for all classes, its fastest way, which
@@ -13,7 +13,6 @@ scikit-learn 1.9 has as a private function only.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Mapping
@@ -26,7 +25,6 @@ from torch import Tensor
 
 from augaware.data.base import Source
 from augaware.data.root import open_dataset
-from augaware.data.store import Part
 from augaware.frozen import load_encoder
 from augaware.tasks.base import FrozenEncoder
 from augaware.tasks.episodes import Episodes, draw
@@ -35,20 +33,6 @@ from augaware.tasks.few_shot import FewShot, accuracies
 from augaware.tasks.retrieval import Retrieval
 
 TURNS = 10
-
-
-def opened(root: Path, name: str) -> Mapping[str, Source]:
-    """The splits of a set; of fc100 and cifar_fs those of cifar100, their test classes alone."""
-    if name not in ("fc100", "cifar_fs"):
-        return open_dataset(root, name)
-    wanted = json.loads((root / "cifar100" / "fewshot_classes.json").read_text())[name]["test"]
-    whole = open_dataset(root, "cifar100")
-    kept = torch.tensor([i for i, c in enumerate(whole["test"].classes) if c in wanted])
-    parts = {}
-    for split, source in whole.items():
-        assert source.labels is not None
-        parts[split] = Part(source, torch.isin(source.labels, kept).nonzero()[:, 0], f"{name} ({split})")
-    return parts
 
 
 def peers(features: Tensor, episodes: Episodes) -> Tensor:
@@ -98,7 +82,7 @@ def main() -> None:
     parser.add_argument("--retrieval", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    splits = {name: opened(arguments.data, name) for name in arguments.sets}
+    splits = {name: open_dataset(arguments.data, name) for name in arguments.sets}
     frozen = [load_encoder(name, size=arguments.size, device="cpu") for name in arguments.encoders]
     if arguments.retrieval:
         header("set", "encoder", "recall@1", "recall@5", "recall@10", "precision@10", "mAP", "seconds")

@@ -20,10 +20,11 @@ from augaware.cli import app
 from augaware.data.base import Source
 from augaware.data.centre import centre_batch, centre_crop
 from augaware.errors import RequestError
+from augaware.random import bootstrap
 from augaware.report.folder import read
 from augaware.tasks.absolute import TOLERANCE, Absolute, select
 from augaware.tasks.logistic import STRENGTHS, with_one
-from augaware.tasks.regression import Regression, Squares, r2_pooled, resampled, scores
+from augaware.tasks.regression import Regression, Squares, r2_pooled, scores
 
 SIZES = {"train": 40, "val": 20, "test": 30}
 K = 4
@@ -200,11 +201,11 @@ def test_metrics_are_what_they_say():
     assert scores(t.mean(0).expand_as(t), t)["r2"] == pytest.approx(0, abs=1e-6)
     assert scores(t.mean(0).expand_as(t), t)["r2_pooled"] > 0.5  # the layout alone
     assert r2_pooled(torch.ones(3, 2), t[:3, :2]) == 0
-    rows = resampled(50)
+    rows = bootstrap(50, 200)
     assert rows.shape == (200, 50)
     assert rows.min() == 0
     assert rows.max() == 49
-    assert torch.equal(rows, resampled(50))
+    assert torch.equal(rows, bootstrap(50, 200))
 
 
 def test_squares_are_the_slow_loops(faces):

@@ -150,7 +150,8 @@ def test_a_suite_runs_what_is_there_and_goes_on_where_it_was(root: Path, tmp_pat
             SPEC,
             data=root,
             out=out,
-            load={"size": 12, "device": "cpu"},
+            size=12,
+            device="cpu",
             told=lambda task, result: heard.append((task, result["seconds"])),  # type: ignore[index]
         )
         assert done.failed == {}
@@ -182,7 +183,8 @@ def test_another_encoder_is_not_mistaken_for_the_one_before(root: Path, tmp_path
             "transfer(without=['detection', 'looc_probe', 'few_shot', 'retrieval'])",
             data=root,
             out=tmp_path / "out",
-            load={"size": size, "device": "cpu"},
+            size=size,
+            device="cpu",
         )
         return {result["task"]: result["fingerprint"] for result in done.results}
 

@@ -95,8 +95,17 @@ def evaluate(
     if bool(specs) == (suite is not None):
         raise RequestError("eval: give either --task SPEC, once or several times, or --suite NAME, such as transfer")
     if suite is not None:
-        options = {"architecture": architecture, "size": size, "device": device, "precision": precision}
-        return evaluate_suite(encoder, suite, data=data, out=out, against=against, load=options).results
+        return evaluate_suite(
+            encoder,
+            suite,
+            data=data,
+            out=out,
+            against=against,
+            architecture=architecture,
+            size=size,
+            device=device,
+            precision=precision,
+        ).results
     if against:
         raise RequestError("--against adds rows to the table of a suite: give --suite, or leave it out")
     frozen = load_encoder(encoder, architecture, size, device, precision)
@@ -111,18 +120,20 @@ def evaluate_suite(
     data: str | Path,
     out: str | Path | None = None,
     against: Sequence[str | Path] = (),
-    load: Mapping[str, Any] | None = None,
+    architecture: str | None = None,
+    size: int | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
     told: Callable[[str, Result | RequestError], None] | None = None,
 ) -> Done:
     """All tasks of a suite on the data sets below ``data``; stopped, it goes on where it was. Its table, with ranks.
 
-    ``against``: ``out`` of other encoders, a row each. ``load``: the arguments of :func:`evaluate` on how the encoder
-    is loaded. ``told`` hears of each result, or of why there is none.
+    ``against``: ``out`` of other encoders, a row each. ``told`` hears of each result, or of why there is none.
     """
     from augaware.frozen import load_encoder
     from augaware.suite import run_suite
 
-    frozen = load_encoder(encoder, **dict(load or {}))
+    frozen = load_encoder(encoder, architecture, size, device, precision)
     if out is None and not frozen.recipe:
         raise RequestError(f"--suite keeps its results as it goes: give --out DIR for encoder {encoder!r}")
     folder = Path(encoder if out is None else out) / "eval"

@@ -78,14 +78,15 @@ def evaluate(
     from augaware.progress import print_table
     from augaware.report.transfer import NOTE
 
-    load: dict[str, Any] = {"architecture": architecture, "size": size, "device": device, "precision": precision}
+    given: dict[str, Any] = {"data": data, "out": out, "against": against or (), "architecture": architecture}
+    given |= {"size": size, "device": device, "precision": precision}
     if suite is None or task:
-        for result in api.evaluate(encoder, task or (), suite=suite, data=data, out=out, against=against or (), **load):
+        for result in api.evaluate(encoder, task or (), suite=suite, **given):
             _tell(result["task"], result)
         return
-    done = api.evaluate_suite(encoder, suite, data=data, out=out, against=against or (), load=load, told=_tell)
+    done = api.evaluate_suite(encoder, suite, told=_tell, **given)
     print_table(suite, *done.table.beside())
-    typer.echo(f"{NOTE}\nwritten to {Path(encoder if out is None else out) / 'eval'}: .md, .csv, .tex")
+    typer.echo(f"{NOTE}\nwritten to {done.folder}: .md, .csv, .tex")
     if done.failed:
         raise RequestError(
             f"{len(done.failed)} of {len(done.results) + len(done.failed)} tasks could not be done; see above"

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,9 +109,22 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     return torch.argsort(Draws.of(seed, epoch, torch.arange(n), view=-1).stream("order").key, stable=True)
 
 
+def bootstrap(n: int, resamples: int) -> Tensor:
+    """Which of n images each resample holds, (resamples, n) int64: the same whenever n and the number are."""
+    return Draws.of(0, 0, torch.arange(resamples), view=-1).stream("bootstrap").integers(n, n)
+
+
 def word(*counters: int) -> int:
     """One non-negative 63-bit word from integers: a seed for what only takes a seed (weights, dropout)."""
     key = np.zeros(1, np.uint64)
     for counter in counters:
         key = _absorb(key, counter)
     return int(key[0]) & 0x7FFFFFFFFFFFFFFF
+
+
+@contextmanager
+def seeded(device: torch.device, *counters: int) -> Iterator[None]:
+    """torch's generators, of the CPU and of ``device``, in a state of ``counters`` alone; put back afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(word(*counters))
+        yield

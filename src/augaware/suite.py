@@ -24,8 +24,9 @@ Told = Callable[[str, Result | RequestError], None]
 
 @dataclass(frozen=True)
 class Done:
-    """The ``table`` of a suite, and what could not be done: spec -> why."""
+    """The ``table`` of a suite, the ``folder`` of its files, and what could not be done: spec -> why."""
 
+    folder: Path
     results: list[Result]
     table: Table
     failed: Mapping[str, str]
@@ -65,11 +66,11 @@ def run_suite(
     found = table(suite, columns, states, rows)
     name = lookup.parse(spec, "suite").name
     if rank() > 0:
-        return Done(results, found, failed)
+        return Done(out, results, found, failed)
     out.mkdir(parents=True, exist_ok=True)
     for ending, text in (("md", found.markdown()), ("csv", found.csv()), ("tex", found.latex())):
         write_file(out / f"{name}.{ending}", text.encode())
-    return Done(results, found, failed)
+    return Done(out, results, found, failed)
 
 
 def table(

@@ -15,7 +15,7 @@ import torch
 
 from augaware.data.tables import Boxes
 from augaware.errors import RequestError
-from augaware.random import Draws
+from augaware.random import bootstrap
 
 INSTALL = "pip install 'augaware[detection]'"
 _RESAMPLES = 50
@@ -59,7 +59,7 @@ def average_precision(found: Sequence[Found], truth: Sequence[Boxes], classes: S
         judged.evaluate()
         precision = _precision(judged)
         each, resamples = judged.evalImgs, []  # class by class, image by image
-        for rows in _resampled(len(truth)):
+        for rows in bootstrap(len(truth), _RESAMPLES).tolist():
             judged.evalImgs = [each[k * len(truth) + i] for k in range(len(classes)) for i in rows]
             resamples.append(_means(_precision(judged)))
     per_class = precision[0].mean(0).tolist()
@@ -126,10 +126,3 @@ def _means(precision: np.ndarray) -> dict[str, float]:
     """AP over the classes that occur; 0 where none does."""
     occurs = precision[0, 0] >= 0
     return {key: float(precision[ious][:, :, occurs].mean()) if occurs.any() else 0.0 for key, ious in _IOUS.items()}
-
-
-def _resampled(n: int) -> list[list[int]]:
-    """The bootstrap's images, the same whenever n is."""
-    draws = Draws.of(0, 0, torch.arange(_RESAMPLES), view=-1).stream("bootstrap")
-    rows: list[list[int]] = draws.integers(n, n).tolist()
-    return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,13 +14,14 @@ from augaware.checks import check_numbers, check_widths
 from augaware.data.base import Source
 from augaware.errors import RequestError
 from augaware.progress import Display
-from augaware.random import word
+from augaware.random import seeded
 from augaware.tasks.average_precision import Found, average_precision, require_pycocotools
 from augaware.tasks.base import FrozenEncoder, Task
 from augaware.tasks.boxed import Boxed, boxed, open_boxed
 from augaware.tasks.detection_batches import Batches, Example, resized
 from augaware.tasks.detections_png import Shown, detections_png
 from augaware.tasks.detector import Detector
+from augaware.tasks.features import device_of
 
 __all__ = ["Detection"]
 
@@ -100,8 +100,8 @@ class Detection(Task):
         sources = {name: boxed(splits, name) for name in ("train", "val") if name != "val" or name in splits}
         test = boxed(splits, "test")
         batches = Batches(tuple(sources.values()), self.batch_size, self.short_side, self.max_side, self.seed)
-        device = next(iter(encoder.parameters()), torch.empty(0)).device
-        with _seeded(device, self.seed, 0):
+        device = device_of(encoder)
+        with seeded(device, self.seed, 0):
             layout = (self.anchors, self.regions, self.region_side, self.proposals)
             detector = Detector(encoder, len(test.classes), *layout).to(device)
         losses = self.train(detector, batches)
@@ -134,7 +134,7 @@ class Detection(Task):
             for step, batch in enumerate(batches.stream(0, self.steps)):
                 for group in optimizer.param_groups:
                     group["lr"] = self.rate(step)
-                with _seeded(detector.mean.device, self.seed, 1 + step):
+                with seeded(detector.mean.device, self.seed, 1 + step):
                     losses.append(self._step(detector, batch))
                 optimizer.step()
                 optimizer.zero_grad()
@@ -143,7 +143,7 @@ class Detection(Task):
                         f"detection diverged: loss {losses[-1]:g} at step {step}; lower lr={self.lr:g} or raise warmup"
                     )
                 display.update(step + 1, f"loss {losses[-1]:.3f}  lr {self.rate(step):.2g}")
-        with _seeded(detector.mean.device, self.seed, -1):
+        with seeded(detector.mean.device, self.seed, -1):
             parts = (part for b in batches.stream(self.steps, self.precise_bn) for part in self._parts(detector, b))
             detector.precise_norms(parts)
         return losses
@@ -181,14 +181,6 @@ class Detection(Task):
                 one = {key: value.cpu() for key, value in detector([image.to(detector.mean.device)])[1][0].items()}
                 found.append(Found(one["boxes"] / scale, one["scores"], one["labels"] - 1))
         return found
-
-
-@contextmanager
-def _seeded(device: torch.device, *counters: int) -> Iterator[None]:
-    """torch's generators, of the CPU and of ``device``, in a state of ``counters`` alone; put back afterwards."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(word(*counters))
-        yield
 
 
 def _groups(detector: nn.Module) -> list[dict[str, object]]:

@@ -25,7 +25,7 @@ from augaware import metrics
 from augaware.checks import check_at_least_zero, check_numbers, check_widths
 from augaware.data.base import Source
 from augaware.errors import RequestError
-from augaware.random import epoch_order, word
+from augaware.random import epoch_order, seeded
 from augaware.tasks.base import FrozenEncoder
 from augaware.tasks.classification import Classification, joined
 from augaware.tasks.features import device_of, extract, known_labels
@@ -117,8 +117,7 @@ class Finetune(Classification):
         sgd = torch.optim.SGD([*w, *tuned.head], lr, momentum=MOMENTUM)
         batches = list(islice(self.batches(len(source)), self.steps))
         images = views(encoder, source, self.seed, batches)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(word(self.seed))  # dropout, and whatever else a network draws
+        with seeded(device, self.seed):  # dropout, and whatever else a network draws
             for step, ((_, index), x) in enumerate(zip(batches, images, strict=True)):
                 sgd.param_groups[0]["lr"] = self.rate(lr, step)
                 x = x.to(device).contiguous(memory_format=torch.channels_last)

@@ -25,7 +25,7 @@ from augaware.nets.invariant import Invariant
 from augaware.random import epoch_order
 from augaware.tasks.base import FrozenEncoder, Task
 from augaware.tasks.classification import SCORES
-from augaware.tasks.features import pick
+from augaware.tasks.features import device_of, pick
 
 __all__ = ["LearnedCode"]
 
@@ -146,7 +146,7 @@ def _open(encoder: FrozenEncoder, source: Source) -> Images:
         raise RequestError(
             f"data {source.name!r} has no two classes to tell apart: put its images in a folder per class"
         )
-    device = next(iter(encoder.parameters())).device
+    device = device_of(encoder)
     parts = torch.split(torch.arange(len(source)), 256)
     pixels = torch.cat([centre_batch(source, i, encoder.size).mul(255).round().to(torch.uint8) for i in parts])
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (encoder.mean, encoder.std))

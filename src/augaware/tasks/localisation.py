@@ -78,12 +78,11 @@ class Localisation(Task):
 
 def targets_of(source: Boxed, size: int) -> Tensor:
     """(N, 4) float64: the box of each image as :func:`visible` gives it."""
-    odd = [(name, len(found.labels)) for name, found in zip(source.names, source.objects, strict=True)]
-    for name, count in odd:
-        if count != 1:
+    for name, found in zip(source.names, source.objects, strict=True):
+        if len(found.labels) != 1:
             raise RequestError(
-                f"data {source.name!r}: {name} has {count} boxes; localisation needs one object per image: remove "
-                "the image or the boxes, or take the task detection"
+                f"data {source.name!r}: {name} has {len(found.labels)} boxes; localisation needs one object per image: "
+                "remove the image or the boxes, or take the task detection"
             )
     corners = torch.tensor([found.corners[0] for found in source.objects], dtype=torch.float64)
     return visible(corners, torch.tensor([source.size(i) for i in range(len(source))]), size)

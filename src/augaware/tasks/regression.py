@@ -16,14 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from augaware import metrics
-from augaware.data.base import Source, Unreadable
+from augaware.data.base import Source
 from augaware.data.files import digest
 from augaware.data.root import open_dataset
 from augaware.data.store import Part
 from augaware.data.tables import LANDMARKS, LandmarkTable, landmarks
 from augaware.errors import RequestError
-from augaware.random import Draws
+from augaware.random import bootstrap
 from augaware.tasks.absolute import select
+from augaware.tasks.annotated import Annotated
 from augaware.tasks.base import FrozenEncoder, Task
 from augaware.tasks.features import extract, pick
 
@@ -64,7 +65,7 @@ class Regression(Task):
         t = {name: F.normalize(s.landmarks.flatten(1), dim=1).to(y[name].device) for name, s in faces.items()}
         chosen = select((y["train"], t["train"]), (y["val"], t["val"]), y["test"], r2_pooled)
         mean = torch.cat([t["train"], t["val"]]).mean(0).expand_as(t["test"])
-        resamples = [scores(chosen.prediction[rows], t["test"][rows]) for rows in resampled(len(t["test"]))]
+        resamples = [scores(chosen.prediction[rows], t["test"][rows]) for rows in bootstrap(len(t["test"]), _RESAMPLES)]
         test = scores(chosen.prediction, t["test"])
         return {
             "test": test,
@@ -93,12 +94,7 @@ def scores(prediction: Tensor, target: Tensor) -> dict[str, float]:
     return {"r2_pooled": r2_pooled(prediction, target), "r2": metrics.r2(prediction, target)}
 
 
-def resampled(n: int) -> Tensor:
-    """The bootstrap's images, (200, n) int64: the same whenever n is."""
-    return Draws.of(0, 0, torch.arange(_RESAMPLES), view=-1).stream("bootstrap").integers(n, n)
-
-
-class Squares(Source):
+class Squares(Annotated):
     """Each image of ``whole`` cut to the square of its landmarks; ``landmarks`` (N, K, 2) float64 are x, y in there.
 
     The square starts at the landmarks' least x and y, rounded to pixels; its side is the longer one of their box,
@@ -110,19 +106,14 @@ class Squares(Source):
     size multiplies them by size / side, which the L2-normalisation takes out again: targets are equal at every size.
     """
 
+    kind, missing, stated = "landmarks", f"no row of split {{!r}} in {LANDMARKS}", LANDMARKS
+
     def __init__(self, whole: Source, split: str, table: LandmarkTable) -> None:
-        lost = [name for name in whole.names if (split, name) not in table]
-        if lost:
-            raise RequestError(
-                f"data {whole.name!r}: {len(lost)} of {len(whole)} images have no row of split {split!r} in "
-                f"{LANDMARKS}, such as {lost[0]}: add the rows or remove the images"
-            )
-        rows = torch.tensor([table[split, name] for name in whole.names], dtype=torch.float64)
+        super().__init__(whole, split, table)
+        rows = torch.tensor(self.rows, dtype=torch.float64)
         self.sizes, points = rows[:, :2].long(), rows[:, 2:].view(len(rows), -1, 2)
         self.corners, self.sides = square(points, self.sizes)
         self.landmarks = points - self.corners[:, None]
-        self.whole, self.name, self.names = whole, whole.name, whole.names
-        self.labels, self.classes, self.factors, self.skipped = None, (), {}, whole.skipped
         self.fingerprint = digest([whole.fingerprint, rows.tolist()])
 
     @property
@@ -130,22 +121,10 @@ class Squares(Source):
         """The whole images', and where each is cut."""
         return digest([self.whole.content, self.corners.tolist(), self.sides.tolist()])
 
-    def __len__(self) -> int:
-        return len(self.whole)
-
     def load(self, index: int) -> Tensor:
         """Face number ``index``: (3, side, side) uint8, RGB. Raises :class:`RequestError` if size or file is wrong."""
-        try:
-            image = self.whole.load(index)
-        except Unreadable as error:
-            raise RequestError(f"data {self.name!r}: {self.names[index]} cannot be read ({error})") from None
         (width, height), (left, top), side = self.sizes[index].tolist(), self.corners[index].tolist(), self.sides[index]
-        if image.shape[1:] != (height, width):
-            raise RequestError(
-                f"data {self.name!r}: {self.names[index]} has {image.shape[2]} x {image.shape[1]} pixels and "
-                f"{width} x {height} in {LANDMARKS}: landmarks must be in pixels of the stored image"
-            )
-        return image[:, top : top + side, left : left + side]
+        return self.stored(index, (width, height))[:, top : top + side, left : left + side]
 
 
 def squares(source: Source) -> Squares:

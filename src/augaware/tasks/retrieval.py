@@ -79,9 +79,9 @@ class Retrieval(Task):
         """Ten queries, always the same, each left of its eight nearest, framed green where of its class, else red."""
         queries, gallery, itself = self._features(encoder, splits)
         source, classes = splits[self.gallery], splits[self.queries].classes
-        rows = []
+        bank, rows = F.normalize(gallery.features, dim=1), []
         for query in epoch_order(len(queries), seed=0, epoch=0)[:_SHOWN].tolist():
-            cosine = F.normalize(gallery.features, dim=1) @ F.normalize(queries.features[query], dim=0)
+            cosine = bank @ F.normalize(queries.features[query], dim=0)
             if itself:
                 cosine[query] = -torch.inf
             nearest = cosine.topk(min(_NEAREST, len(gallery) - itself)).indices.cpu()

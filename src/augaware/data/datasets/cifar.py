@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-import torch
-
 from augaware.data.base import Source
 from augaware.data.datasets.base import DataSet
-from augaware.data.datasets.listed import random_split
+from augaware.data.datasets.listed import with_val
 from augaware.data.loader import open_source
-from augaware.data.store import Part
 
 
 class Cifar(DataSet):
@@ -33,13 +30,7 @@ class Cifar(DataSet):
             open_source(f"torchvision:{self.fetched[0][0]}(root={str(home)!r}, split={split!r})", short_side, memory)
             for split in ("train", "test")
         )
-        entries = [("", i) for i in range(len(whole))]
-        drawn = random_split(entries, self.counts["train"], self.counts["val"], self.seed)
-        parts: dict[str, Source] = {
-            split: Part(whole, torch.tensor([i for _, i in part]), f"{whole.name} ({split})")
-            for split, part in drawn.items()
-        }
-        return parts | {"test": test}
+        return with_val(whole, self.counts, self.seed, f"{whole.name} ({{}})") | {"test": test}
 
     def _home(self) -> Path | None:
         return next((f for f in (self.root, self.root / self.name) if (f / self.folder).is_dir()), None)

@@ -16,6 +16,7 @@ from augaware.data.datasets.base import DataSet
 from augaware.data.files import FileSource, digest, images_below
 from augaware.data.layout import shuffled
 from augaware.data.loader import keep
+from augaware.data.store import Part
 from augaware.errors import RequestError
 
 Entries = Sequence[tuple[str, int]]  # the path of an image below the folder of images, and its label
@@ -143,6 +144,12 @@ def random_split(entries: Entries, train: int, val: int, seed: int) -> dict[str,
     order = torch.randperm(len(entries), generator=torch.Generator().manual_seed(seed)).tolist()
     first = len(entries) - round(len(entries) * val / (train + val))
     return {"train": [entries[i] for i in order[:first]], "val": [entries[i] for i in order[first:]]}
+
+
+def with_val(whole: Source, counts: Mapping[str, int], seed: int, name: str) -> dict[str, Source]:
+    """train and val of ``whole``, split as :func:`random_split` does; ``name`` formats the split into their names."""
+    drawn = random_split([("", i) for i in range(len(whole))], counts["train"], counts["val"], seed)
+    return {split: Part(whole, torch.tensor([i for _, i in part]), name.format(split)) for split, part in drawn.items()}
 
 
 def per_class(entries: Entries, *sizes: int) -> list[Entries]:

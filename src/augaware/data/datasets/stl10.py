@@ -12,11 +12,10 @@ from torch import Tensor
 
 from augaware.data.base import Skipped, Source
 from augaware.data.datasets.base import DataSet
-from augaware.data.datasets.listed import random_split
+from augaware.data.datasets.listed import with_val
 from augaware.data.decode import to_pixels
 from augaware.data.files import digest
 from augaware.data.loader import keep
-from augaware.data.store import Part
 from augaware.errors import RequestError
 
 __all__ = ["STL10"]
@@ -45,12 +44,7 @@ class STL10(DataSet):
         if home is None:
             raise self.absent()
         whole, test = (keep(_Planes(home, part, short_side), short_side, memory) for part in ("train", "test"))
-        entries = [("", i) for i in range(len(whole))]
-        drawn = random_split(entries, self.counts["train"], self.counts["val"], seed=50)
-        parts: dict[str, Source] = {
-            split: Part(whole, torch.tensor([i for _, i in part]), f"stl10 {split}") for split, part in drawn.items()
-        }
-        return parts | {"test": test}
+        return with_val(whole, self.counts, 50, "stl10 {}") | {"test": test}
 
     def _home(self) -> Path | None:
         folders = (self.root / "stl10_binary", self.root / "stl10" / "stl10_binary")
