@@ -18,7 +18,7 @@ from augaware.errors import RequestError
 from augaware.hosts.base import ContrastiveHost, Host, HostSetting, Moment
 from augaware.nets.base import Encoder
 from augaware.nets.ema import ema_copy, ema_update
-from augaware.random import seeded
+from augaware.random import word
 from augaware.spaces import Space
 from augaware.views import Plan, View, plain_plan
 
@@ -253,7 +253,8 @@ def clash(awareness: Sequence[type[Awareness]]) -> str | None:
 
 def _awareness(specs: Sequence[str], setting: Setting) -> list[Awareness]:
     """Built with draws of their own, so that f and g start the same whatever an awareness draws for its heads."""
-    with seeded(torch.device("cpu"), torch.initial_seed()):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(word(torch.initial_seed()))
         return [lookup.build("awareness", spec, setting) for spec in specs]
 
 
