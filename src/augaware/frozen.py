@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from augaware.augment.plan import pipelines
 from augaware.checkpoint import Run, check_device, load_weights, seeded_encoder
 from augaware.distributed import join
 from augaware.errors import RequestError
-from augaware.nets.base import Encoder, build_encoder
+from augaware.nets.base import Encoder, build_encoder, feature_dim
+from augaware.objective import Objective
 from augaware.recipe import Recipe
 from augaware.tasks.kept import Kept
 
@@ -27,14 +29,24 @@ PRECISIONS = ("fp32", "bf16")
 class Frozen(nn.Module):
     """f as tasks see it: with the input it was trained for and the recipe it came from (empty when not ours).
 
-    ``precision`` of its passes, fp32 or bf16; ``kept``: where its features are kept, if anywhere.
+    ``architecture`` is the spec of f, where it is known; ``precision`` of its passes, fp32 or bf16; ``kept``: where its
+    features are kept, if anywhere.
     """
 
-    def __init__(self, f: Encoder, name: str, recipe: dict[str, Any], size: int, mean: Any, std: Any) -> None:
+    def __init__(
+        self,
+        f: Encoder,
+        name: str,
+        recipe: dict[str, Any],
+        size: int,
+        mean: Any,
+        std: Any,
+        architecture: str | None = None,
+    ) -> None:
         super().__init__()
         self.f, self.name, self.dim, self.recipe = f.eval().requires_grad_(False), name, f.dim, recipe
         self.size, self.mean, self.std = size, tuple(mean), tuple(std)
-        self.precision = "fp32"
+        self.architecture, self.precision = architecture, "fp32"
         self.kept: Kept | None = None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -77,8 +89,8 @@ def load_encoder(
     elif path.is_dir():
         frozen = _from_run(Run.open(path))
     elif encoder.startswith("random/"):
-        f = seeded_encoder(encoder.removeprefix("random/"), seed=0)
-        frozen = Frozen(f, encoder, {}, DEFAULT.size, DEFAULT.mean, DEFAULT.std)
+        spec = encoder.removeprefix("random/")
+        frozen = Frozen(seeded_encoder(spec, seed=0), encoder, {}, DEFAULT.size, DEFAULT.mean, DEFAULT.std, spec)
     elif encoder.startswith("timm/"):
         frozen = _pretrained_timm(encoder)
     else:
@@ -91,13 +103,14 @@ def load_encoder(
 
 def _from_run(run: Run) -> Frozen:
     """The exported encoder of a run, or that of its last checkpoint while it is not finished."""
-    recipe = run.recipe
+    recipe, spec = run.recipe, run.encoder
     if run.exported.exists():
-        spec = _config(run.exported).get("encoder")
-        f = build_encoder(spec if isinstance(spec, str) else run.encoder)
+        found = _config(run.exported).get("encoder")
+        spec = found if isinstance(found, str) else spec
+        f = build_encoder(spec)
         load_weights(f, run.exported)
     else:
-        f = build_encoder(run.encoder)
+        f = build_encoder(spec)
         state = run.load_state()
         if state is None:
             raise RequestError(
@@ -105,7 +118,44 @@ def _from_run(run: Run) -> Frozen:
             )
         weights = {k.removeprefix("online.f."): v for k, v in state["model"].items() if k.startswith("online.f.")}
         f.load_state_dict(weights)
-    return Frozen(f, run.path.name, asdict(recipe), recipe.size, recipe.mean, recipe.std)
+    return Frozen(f, run.path.name, asdict(recipe), recipe.size, recipe.mean, recipe.std, spec)
+
+
+def load_objective(run: Run, f: Encoder) -> Objective | None:
+    """All that a run trained, of its last checkpoint, around its encoder ``f``; None where that is not kept.
+
+    Raises :class:`RequestError` where the checkpoint is not of the run's recipe.
+    """
+    state = run.load_state()
+    if state is None:
+        return None
+    weights = {k: v for k, v in state["model"].items() if not k.startswith("online.f.")}
+    widths = [len(v) for k, v in weights.items() if k.startswith("online.g.") and v.ndim == 2]
+    classes = widths[-1] if widths else None  # where the host has classes, z has one number for each
+    objective = Objective.from_specs(f, run.recipe.host, run.recipe.aware, pipelines(run.recipe)[0].spaces, classes)
+    try:
+        missing = objective.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise RequestError(f"the checkpoint of {str(run.path)!r} does not fit its recipe.json: {error}") from None
+    lost = [name for name in missing.missing_keys if not name.startswith("online.f.")]
+    if lost or missing.unexpected_keys:
+        raise RequestError(
+            f"the checkpoint of {str(run.path)!r} does not fit its recipe.json: it has other parts, such as "
+            f"{[*lost, *missing.unexpected_keys][0]!r}"
+        )
+    return objective.requires_grad_(False).eval()
+
+
+def freeze(
+    network: nn.Module,
+    name: str = "encoder",
+    size: int = DEFAULT.size,
+    mean: tuple[float, float, float] = DEFAULT.mean,  # type: ignore[assignment]
+    std: tuple[float, float, float] = DEFAULT.std,  # type: ignore[assignment]
+) -> Frozen:
+    """A network of yours, frozen: normalised images (B, 3, size, size) -> features (B, dim)."""
+    f = network if isinstance(network, Encoder) else Encoder(network, feature_dim(network))
+    return Frozen(f, name, {}, size, mean, std)
 
 
 def _from_file(path: Path, architecture: str | None) -> Frozen:
@@ -120,7 +170,7 @@ def _from_file(path: Path, architecture: str | None) -> Frozen:
     f = build_encoder(spec)
     load_weights(f, path)
     size, mean, std = (config.get(key, getattr(DEFAULT, key)) for key in ("size", "mean", "std"))
-    return Frozen(f, path.stem, {}, size, mean, std)
+    return Frozen(f, path.stem, {}, size, mean, std, spec)
 
 
 def _config(weights: Path) -> dict[str, Any]:
@@ -150,4 +200,4 @@ def _pretrained_timm(name: str) -> Frozen:
             f"use random/{name} for random weights or a .safetensors file with --encoder {name}"
         ) from None
     config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
-    return Frozen(Encoder(model, f.dim), name, {}, config["input_size"][1], config["mean"], config["std"])
+    return Frozen(Encoder(model, f.dim), name, {}, config["input_size"][1], config["mean"], config["std"], name)

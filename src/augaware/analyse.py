@@ -1,0 +1,142 @@
+"""From ENCODER to what it knows: put analyses to it and to what it is compared with, write one JSON file per analysis.
+
+OUT/analysis/<analysis>.json    "encoders": {name: [numbers]}, the one that was asked about first
+OUT/analysis/<analysis>-1.png   pictures, with what each shows under "pictures"
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from augaware import lookup
+from augaware.analysis.alone import Alone
+from augaware.analysis.base import Analysis, Number
+from augaware.analysis.subject import Subject
+from augaware.checkpoint import Run, environment
+from augaware.data.base import Source
+from augaware.disk import write_file
+from augaware.errors import RequestError
+from augaware.evaluate import slug
+from augaware.frozen import Frozen, load_encoder, load_objective
+from augaware.recipe import DEFAULT_AUGMENT
+
+ALL = "all"
+PIXELS = "random/pixels"
+
+
+def subject(
+    frozen: Frozen,
+    source: Source,
+    count: int,
+    seed: int,
+    augment: Sequence[str] | None = None,
+    run: Run | None = None,
+    against: Mapping[str, Frozen | Run] | None = None,
+) -> Subject:
+    """``frozen`` with what it is shown. ``augment`` None: that of its recipe. ``against``: the references, by name."""
+    given = augment if augment is not None else frozen.recipe.get("augment", DEFAULT_AUGMENT)
+    alone = Alone(given, frozen.size, frozen.mean, frozen.std)
+    objective = None if run is None else load_objective(run, frozen.f)
+    references = {}
+    for name, other in (against or {}).items():
+        encoder = other if isinstance(other, Frozen) else load_encoder(str(other.path), device=str(_device(frozen)))
+        references[name] = subject(encoder, source, count, seed, given, other if isinstance(other, Run) else None)
+    return Subject(frozen, source, alone, count, seed, objective, references)
+
+
+def compared_with(frozen: Frozen, against: Sequence[str]) -> dict[str, Frozen | Run]:
+    """The references by name: the raw pixels, the same network untrained where it is known, then ``against``."""
+    names = [PIXELS] if frozen.architecture is None else [PIXELS, f"random/{frozen.architecture}"]
+    found: dict[str, Frozen | Run] = {}
+    for name in names:
+        if name != frozen.name:
+            found[name.removeprefix("random/") if name == PIXELS else "untrained"] = load_encoder(
+                name, size=frozen.size, device=str(_device(frozen))
+            )
+    for encoder in against:
+        other = Run.open(encoder) if Path(encoder).is_dir() else load_encoder(encoder, device=str(_device(frozen)))
+        name = other.path.name if isinstance(other, Run) else other.name
+        if name in found or name == frozen.name:
+            name = encoder
+        found[name] = other
+    return found
+
+
+def _device(frozen: Frozen) -> Any:
+    return next(frozen.parameters(), next(frozen.buffers(), None)).device  # type: ignore[union-attr]
+
+
+def analyses(specs: Sequence[str], asked: Subject) -> dict[str, Analysis]:
+    """Spec -> analysis; ``all`` is every one that can be put to the encoder.
+
+    Raises :class:`RequestError` for one that was asked for by name and cannot.
+    """
+    names = [name for spec in specs for name in (lookup.names("analysis") if spec == ALL else [spec])]
+    built: dict[str, Analysis] = {spec: lookup.build("analysis", spec) for spec in dict.fromkeys(names)}
+    refused = {spec: analysis.refusal(asked) for spec, analysis in built.items()}
+    for spec, reason in refused.items():
+        if reason is not None and spec in specs:
+            raise RequestError(f"analysis {spec!r}: {reason}")
+    return {spec: analysis for spec, analysis in built.items() if refused[spec] is None}
+
+
+def analyse(
+    frozen: Frozen,
+    asked: Subject,
+    specs: Sequence[str],
+    out: Path | None = None,
+    told: Callable[[str, str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Put the analyses ``specs`` to ``asked`` and its references; each result is written to ``out/<analysis>.json``.
+
+    ``told`` hears which analysis of which encoder begins.
+    """
+    results = []
+    for spec, analysis in analyses(specs, asked).items():
+        began, numbers = time.perf_counter(), dict[str, list[dict[str, Any]]]()
+        for name, one in {frozen.name: asked, **asked.references}.items():
+            if analysis.refusal(one) is None:
+                if told is not None:
+                    told(spec, name)
+                numbers[name] = [_plain(number, analysis) for number in analysis(one)]
+        result = {
+            "analysis": spec,
+            "title": analysis.title,
+            "protocol": analysis.protocol,
+            "measures": dict(analysis.measures),
+            "axis": analysis.axis,
+            "data": asked.images.name,
+            "images": len(asked.index),
+            "seed": asked.seed,
+            "augment": list(asked.alone.names),
+            "encoder": frozen.name,
+            "fingerprint": frozen.fingerprint,
+            "size": frozen.size,
+            "encoders": numbers,
+            "pictures": {},
+            "recipe": frozen.recipe,
+            "environment": environment(),
+        }
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            for place, (shows, png) in enumerate(analysis.pictures(asked).items(), 1):
+                write_file(out / f"{slug(spec)}-{place}.png", png)
+                result["pictures"][f"{slug(spec)}-{place}.png"] = shows  # type: ignore[index]
+        result["seconds"] = round(time.perf_counter() - began, 2)
+        if out is not None:
+            write_file(out / f"{slug(spec)}.json", (json.dumps(result, indent=1) + "\n").encode())
+        results.append(result)
+    return results
+
+
+def _plain(number: Number, analysis: Analysis) -> dict[str, Any]:
+    """A number as JSON holds it: what is not said, or is not finite, is left out."""
+    assert number.measure in analysis.measures, f"{analysis.protocol}: {number.measure!r} is not explained in measures"
+    found = {key: value for key, value in asdict(number).items() if value is not None and value != ""}
+    return {key: v for key, v in found.items() if not isinstance(v, float) or math.isfinite(v)}

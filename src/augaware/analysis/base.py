@@ -1,0 +1,54 @@
+"""What an encoder knows: ``analysis(subject) -> numbers``, for any encoder, ours or not."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from augaware.analysis.subject import Subject
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number that an analysis found.
+
+    ``measure`` is a key of the analysis' ``measures``; ``of`` what it is about, mostly an augmentation or a factor;
+    ``stage`` where it was read: ``"y"``, ``"z"``, or a layer; ``at`` its place on the analysis' ``axis``. ``low`` and
+    ``high``: the 95 % interval over the images.
+    """
+
+    measure: str
+    value: float
+    of: str = ""
+    stage: str = "y"
+    at: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Analysis(ABC):
+    """A question about what a frozen encoder keeps and loses.
+
+    ``protocol`` is the name and the version of the procedure, ``"spectrum/1"``: numbers compare only within one.
+    ``title`` heads its section of a report, ``measures`` says in a sentence what each of its numbers means, with what
+    it is at its ends, ``axis`` what ``Number.at`` is. An analysis changes nothing about the encoder.
+    """
+
+    protocol: ClassVar[str]
+    title: ClassVar[str]
+    measures: ClassVar[Mapping[str, str]]
+    axis: ClassVar[str] = ""
+
+    def refusal(self, subject: Subject) -> str | None:
+        """Why the question cannot be put to ``subject``, and what would help; None where it can."""
+        return None
+
+    @abstractmethod
+    def __call__(self, subject: Subject) -> Sequence[Number]:
+        """What was found, in the order in which people want to read it."""
+
+    def pictures(self, subject: Subject) -> Mapping[str, bytes]:
+        """PNGs for people to look at, by what they show in a sentence; empty where there is nothing to draw."""
+        return {}

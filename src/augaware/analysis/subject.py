@@ -1,0 +1,102 @@
+"""Whom an analysis questions: a frozen encoder, its objective where it is of ours, and what it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from augaware.analysis.alone import Alone, squares
+from augaware.awareness.base import Embedding
+from augaware.data.base import ImageBatch, Source
+from augaware.nets.base import evaluating
+from augaware.objective import Objective
+from augaware.random import epoch_order
+from augaware.tasks.base import FrozenEncoder
+from augaware.tasks.features import device_of
+from augaware.views import View
+
+BATCH = 128
+
+
+@dataclass
+class Subject:
+    """An encoder and the images and augmentations that it is questioned with.
+
+    ``images``: ``count`` of them are looked at, or all, chosen by ``seed``; ``alone`` makes their views, for this
+    encoder's input. ``objective``: all that a run of ours trained, with f as in ``encoder``; None for other encoders.
+    ``references``: others that the same is asked of, by name. Everything runs in eval mode.
+    """
+
+    encoder: FrozenEncoder
+    images: Source
+    alone: Alone
+    count: int = 1000
+    seed: int = 0
+    objective: Objective | None = None
+    references: Mapping[str, Subject] = field(default_factory=dict)
+    _seen: dict[object, Embedding] = field(default_factory=dict)
+
+    @property
+    def index(self) -> Tensor:
+        """The images that are looked at, (n,) int64."""
+        return epoch_order(len(self.images), self.seed, 0)[: self.count]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoder is."""
+        return device_of(self.encoder)
+
+    @property
+    def factors(self) -> dict[str, Tensor]:
+        """The known causes of the images that are looked at: name -> (n,) or (n, k); the label is ``"class"``."""
+        found = {name: values[self.index] for name, values in self.images.factors.items()}
+        if self.images.labels is not None and not found and len(self.images.classes) > 1:
+            found["class"] = self.images.labels[self.index]
+        return found
+
+    def batches(self) -> Iterator[ImageBatch]:
+        """The central squares of the images, as they lie on the disk."""
+        for index in torch.split(self.index, BATCH):
+            yield squares(self.images, index)
+
+    def views(
+        self, names: Collection[str] = (), number: int = 0, strength: float = 1.0, always: bool = True
+    ) -> Iterator[View]:
+        """Views of all images, in batches, on the encoder's device: as :meth:`Alone.view`, which see.
+
+        No ``names``: the plain images.
+        """
+        for batch in self.batches():
+            yield self.alone.view(batch.to(self.device), names, self.seed, number, strength, always)
+
+    def embed(
+        self, names: Collection[str] = (), number: int = 0, strength: float = 1.0, always: bool = True
+    ) -> Embedding:
+        """omega, y = f(v) (n, D) and z = g(y, omega) (n, d) of :meth:`views`, float32 on the CPU; made once.
+
+        z is (n, 0) for an encoder without an objective.
+        """
+        key = frozenset(names), number, strength, always
+        if key not in self._seen:
+            with evaluating(self.encoder), torch.inference_mode():
+                parts = [self._embedded(view) for view in self.views(names, number, strength, always)]
+            omega = {name: torch.cat([part.omega[name] for part in parts]).cpu() for name in parts[0].omega}
+            self._seen[key] = Embedding(omega, torch.cat([p.y for p in parts]), torch.cat([p.z for p in parts]))
+        return self._seen[key]
+
+    def _embedded(self, view: View) -> Embedding:
+        image = view.image.contiguous(memory_format=torch.channels_last)
+        y = self.encoder(image).float()
+        return Embedding(view.omega, y.cpu(), self.project(y, view.omega).cpu())
+
+    def project(self, y: Tensor, omega: Mapping[str, Tensor]) -> Tensor:
+        """z = g(y, omega), (B, d) float32; (B, 0) for an encoder without an objective."""
+        if self.objective is None:
+            return y[:, :0]
+        g = self.objective.online.g
+        with evaluating(g), torch.inference_mode():
+            z: Tensor = g(y, omega)
+        return z.float()
