@@ -42,7 +42,7 @@ MAY_IMPORT = {
     # where it all comes together
     "frozen": LEAVES | {"augment.plan", "checkpoint", "nets", "objective", "recipe", "tasks.kept"},
     "evaluate": LEAVES | {"checkpoint", "data", "frozen", "tasks"},
-    "analyse": LEAVES | {"analysis", "checkpoint", "data", "evaluate", "frozen", "recipe"},
+    "analyse": LEAVES | {"analysis", "checkpoint", "data", "evaluate", "frozen", "recipe", "tasks.features"},
     "suites": LEAVES,
     "suite": LEAVES | {"data", "doctor", "evaluate", "frozen", "report", "suites", "tasks"},
     "doctor": LEAVES | {"augment", "checkpoint", "data"},

@@ -20,20 +20,32 @@ from augaware.analysis.base import Analysis, Number
 from augaware.analysis.subject import Subject
 from augaware.checkpoint import Run, environment
 from augaware.data.base import Source
+from augaware.data.loader import keep, open_source
+from augaware.data.store import Part
 from augaware.disk import write_file
 from augaware.errors import RequestError
 from augaware.evaluate import slug
 from augaware.frozen import Frozen, load_encoder, load_objective
+from augaware.random import epoch_order
 from augaware.recipe import DEFAULT_AUGMENT
+from augaware.tasks.features import device_of
 
 ALL = "all"
 PIXELS = "random/pixels"
 
 
+def looked_at(data: str, count: int, seed: int, size: int) -> Source:
+    """``count`` images of ``data``, or all, chosen by ``seed``; decoded once, at no more than twice ``size`` pixels."""
+    if count < 1:
+        raise RequestError(f"images={count} must be at least 1")
+    whole = open_source(data, 2 * size, memory=0)
+    chosen = epoch_order(len(whole), seed, 0)[:count].sort().values
+    return keep(Part(whole, chosen, whole.name), 2 * size)
+
+
 def subject(
     frozen: Frozen,
-    source: Source,
-    count: int,
+    images: Source,
     seed: int,
     augment: Sequence[str] | None = None,
     run: Run | None = None,
@@ -45,9 +57,9 @@ def subject(
     objective = None if run is None else load_objective(run, frozen.f)
     references = {}
     for name, other in (against or {}).items():
-        encoder = other if isinstance(other, Frozen) else load_encoder(str(other.path), device=str(_device(frozen)))
-        references[name] = subject(encoder, source, count, seed, given, other if isinstance(other, Run) else None)
-    return Subject(frozen, source, alone, count, seed, objective, references)
+        encoder = other if isinstance(other, Frozen) else load_encoder(str(other.path), device=str(device_of(frozen)))
+        references[name] = subject(encoder, images, seed, given, other if isinstance(other, Run) else None)
+    return Subject(frozen, images, alone, len(images), seed, objective, references)
 
 
 def compared_with(frozen: Frozen, against: Sequence[str]) -> dict[str, Frozen | Run]:
@@ -57,19 +69,15 @@ def compared_with(frozen: Frozen, against: Sequence[str]) -> dict[str, Frozen | 
     for name in names:
         if name != frozen.name:
             found[name.removeprefix("random/") if name == PIXELS else "untrained"] = load_encoder(
-                name, size=frozen.size, device=str(_device(frozen))
+                name, size=frozen.size, device=str(device_of(frozen))
             )
     for encoder in against:
-        other = Run.open(encoder) if Path(encoder).is_dir() else load_encoder(encoder, device=str(_device(frozen)))
+        other = Run.open(encoder) if Path(encoder).is_dir() else load_encoder(encoder, device=str(device_of(frozen)))
         name = other.path.name if isinstance(other, Run) else other.name
         if name in found or name == frozen.name:
             name = encoder
         found[name] = other
     return found
-
-
-def _device(frozen: Frozen) -> Any:
-    return next(frozen.parameters(), next(frozen.buffers(), None)).device  # type: ignore[union-attr]
 
 
 def analyses(specs: Sequence[str], asked: Subject) -> dict[str, Analysis]:

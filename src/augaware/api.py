@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from augaware.errors import RequestError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from augaware.suite import Done
 
 Result = dict[str, Any]
@@ -138,6 +140,50 @@ def evaluate_suite(
         raise RequestError(f"--suite keeps its results as it goes: give --out DIR for encoder {encoder!r}")
     folder = Path(encoder if out is None else out) / "eval"
     return run_suite(frozen, suite, data, folder, [Path(other) for other in against], told)
+
+
+def analyse(
+    encoder: str | nn.Module,
+    analysis: str | Sequence[str] = "all",
+    *,
+    data: str,
+    out: str | Path | None = None,
+    against: Sequence[str] = (),
+    images: int = 1000,
+    seed: int = 0,
+    augment: Sequence[str] | None = None,
+    architecture: str | None = None,
+    size: int | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    told: Callable[[str, str], None] | None = None,
+) -> list[Result]:
+    """Ask what an encoder keeps and loses, beside raw pixels, its untrained self and the encoders ``against``.
+
+    ``encoder`` as in :func:`evaluate`, or a network of yours (wrap it with :func:`augaware.frozen.freeze` to say its
+    size and normalisation). ``analysis`` one or several specs of ``augaware list analyses``, or "all". ``data`` is SRC:
+    ``images`` of it are looked at, chosen by ``seed``, no labels needed. ``augment``: the augmentations that are asked
+    about, beside the library's others; None takes those of the run. Results are returned, and written to
+    ``out/analysis`` with a page ``out/analysis.html``; a run folder is its own ``out``.
+    """
+    from augaware import analyse as runner
+    from augaware.checkpoint import Run
+    from augaware.frozen import Frozen, freeze, load_encoder
+    from augaware.report.answer import write_page
+
+    if isinstance(encoder, str):
+        frozen, run = load_encoder(encoder, architecture, size, device, precision), None
+        run = Run.open(encoder) if frozen.recipe else None
+    else:
+        frozen, run = encoder if isinstance(encoder, Frozen) else freeze(encoder), None
+    shown = runner.looked_at(data, images, seed, frozen.size)
+    asked = runner.subject(frozen, shown, seed, augment, run, runner.compared_with(frozen, against))
+    folder = Path(out) if out is not None else run.path if run is not None else None
+    specs = (analysis,) if isinstance(analysis, str) else tuple(analysis)
+    results = runner.analyse(frozen, asked, specs, folder / "analysis" if folder else None, told)
+    if folder is not None:
+        write_page(folder)
+    return results
 
 
 def export(encoder: str, *, to: str, out: str | Path, architecture: str | None = None) -> Path:

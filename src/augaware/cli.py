@@ -111,6 +111,41 @@ def _headline(metrics: dict[str, Any]) -> str:
 
 
 @app.command()
+def analyse(
+    encoder: Annotated[str, typer.Argument(help="a run folder, timm/NAME, random/NAME or a .safetensors file")],
+    data: Annotated[str, typer.Option(help="a folder of images, a tar, torchvision:NAME, shapes; no labels needed")],
+    analysis: Annotated[list[str] | None, typer.Option(help="of `augaware list analyses`, or all; repeatable")] = None,
+    out: Annotated[Path | None, typer.Option(help="where results and a page go; for a run folder, itself")] = None,
+    against: Annotated[list[str] | None, typer.Option(help="another ENCODER to stand beside; repeatable")] = None,
+    images: Annotated[int, typer.Option(help="how many are looked at")] = 1000,
+    seed: Annotated[int, typer.Option(help="of the choice of images and of their views")] = 0,
+    augment: Annotated[list[str] | None, typer.Option(help="an augmentation to ask about; else the run's")] = None,
+    architecture: Annotated[str | None, typer.Option("--encoder", help="of a bare .safetensors file")] = None,
+    size: Annotated[int | None, typer.Option(help="side of the images in pixels")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
+) -> None:
+    """Ask what an encoder keeps and what it loses."""
+    from augaware import api
+    from augaware.progress import print_table
+    from augaware.report.answer import answer
+
+    given: dict[str, Any] = {"data": data, "out": out, "against": against or (), "images": images, "seed": seed}
+    given |= {"augment": augment or None, "architecture": architecture, "size": size, "device": device}
+    results = api.analyse(encoder, analysis or ["all"], precision=precision, told=_begins, **given)
+    found = answer(results)
+    if found.lines is not None:
+        print_table(*found.lines)
+    for sentence in found.sentences:
+        typer.echo(sentence)
+
+
+def _begins(analysis: str, encoder: str) -> None:
+    """A line for each analysis and encoder that begins."""
+    typer.echo(f"{analysis}: {encoder}", err=True)
+
+
+@app.command()
 def export(
     encoder: Annotated[str, typer.Argument(help="a run folder, timm/NAME, random/NAME or a .safetensors file")],
     to: Annotated[str, typer.Option(help="detectron2: a ResNet for Faster R-CNN R50-C4")],

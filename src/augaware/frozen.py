@@ -154,7 +154,7 @@ def freeze(
     std: tuple[float, float, float] = DEFAULT.std,  # type: ignore[assignment]
 ) -> Frozen:
     """A network of yours, frozen: normalised images (B, 3, size, size) -> features (B, dim)."""
-    f = network if isinstance(network, Encoder) else Encoder(network, feature_dim(network))
+    f = network if isinstance(network, Encoder) else Encoder(network, feature_dim(network, size))
     return Frozen(f, name, {}, size, mean, std)
 
 

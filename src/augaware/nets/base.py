@@ -81,9 +81,9 @@ def evaluating(network: Modular) -> Iterator[None]:
             module.training = flag
 
 
-def feature_dim(backbone: nn.Module) -> int:
-    """The width of what the backbone returns, from one blank image in eval mode."""
-    side = _input_side(backbone)
+def feature_dim(backbone: nn.Module, side: int | None = None) -> int:
+    """The width of what the backbone returns, from one blank image of ``side`` pixels in eval mode."""
+    side = side or _input_side(backbone)
     with evaluating(backbone), torch.no_grad():
         y = backbone(torch.zeros(1, 3, side, side))
     if y.ndim != 2:
