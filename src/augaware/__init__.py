@@ -1,8 +1,8 @@
 """augaware: augmentation-aware self-supervised visual representation learning.
 
 Every view carries the parameters omega that made it, and a method is host x awareness: any joint-embedding host with
-any way of using omega. ``augaware.pretrain``, ``augaware.resume`` and ``augaware.evaluate`` take the names of the
-command line.
+any way of using omega. ``augaware.pretrain``, ``augaware.evaluate``, ``augaware.analyse`` and the others take the names
+of the command line.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _PUBLIC = {
     "pretrain": "augaware.api",
     "resume": "augaware.api",
     "evaluate": "augaware.api",
+    "analyse": "augaware.api",
     "export": "augaware.api",
     "doctor": "augaware.api",
     "report": "augaware.api",
@@ -24,7 +25,7 @@ _PUBLIC = {
     "Recipe": "augaware.recipe",
     "RequestError": "augaware.errors",
 }
-__all__ = ["Recipe", "RequestError", "bench", "doctor", "evaluate", "export", "pretrain", "report", "resume"]
+__all__ = ["Recipe", "RequestError", "analyse", "bench", "doctor", "evaluate", "export", "pretrain", "report", "resume"]
 
 
 def __getattr__(name: str) -> Any:
