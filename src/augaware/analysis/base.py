@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from augaware.analysis.subject import Subject
+
+NORMAL = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,14 @@ class Number:
     at: float | None = None
     low: float | None = None
     high: float | None = None
+
+    @classmethod
+    def mean(cls, measure: str, values: Tensor, of: str = "", stage: str = "y", at: float | None = None) -> Number:
+        """The mean of ``values`` (n,), one per image, and its interval: 1.96 standard errors to either side."""
+        values = values.double()
+        value = float(values.mean())
+        reach = NORMAL * float(values.std()) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+        return cls(measure, value, of, stage, at, value - reach, value + reach)
 
 
 class Analysis(ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +13,7 @@ from augaware.awareness.base import Embedding
 from augaware.data.base import ImageBatch, Source
 from augaware.nets.base import evaluating
 from augaware.objective import Objective
-from augaware.random import epoch_order
+from augaware.random import epoch_order, seeded
 from augaware.tasks.base import FrozenEncoder
 from augaware.tasks.features import device_of
 from augaware.views import View
@@ -82,21 +82,33 @@ class Subject:
         key = frozenset(names), number, strength, always
         if key not in self._seen:
             with evaluating(self.encoder), torch.inference_mode():
-                parts = [self._embedded(view) for view in self.views(names, number, strength, always)]
-            omega = {name: torch.cat([part.omega[name] for part in parts]).cpu() for name in parts[0].omega}
-            self._seen[key] = Embedding(omega, torch.cat([p.y for p in parts]), torch.cat([p.z for p in parts]))
+                parts = [self.embedded(view) for view in self.views(names, number, strength, always)]
+            self.remember(parts, names, number, strength, always)
         return self._seen[key]
 
-    def _embedded(self, view: View) -> Embedding:
-        image = view.image.contiguous(memory_format=torch.channels_last)
-        y = self.encoder(image).float()
-        return Embedding(view.omega, y.cpu(), self.project(y, view.omega).cpu())
+    def remember(
+        self,
+        parts: Sequence[Embedding],
+        names: Collection[str] = (),
+        number: int = 0,
+        strength: float = 1.0,
+        always: bool = True,
+    ) -> None:
+        """What :meth:`embed` is to return of these views: all batches, in order, of :meth:`embedded`."""
+        omega = {name: torch.cat([part.omega[name] for part in parts]).cpu() for name in parts[0].omega}
+        seen = Embedding(omega, torch.cat([p.y for p in parts]).cpu(), torch.cat([p.z for p in parts]).cpu())
+        self._seen[frozenset(names), number, strength, always] = seen
+
+    def embedded(self, view: View) -> Embedding:
+        """One batch of :meth:`embed`, on the encoder's device; the caller sees to eval mode."""
+        y = self.encoder(view.image.contiguous(memory_format=torch.channels_last)).float()
+        return Embedding(view.omega, y, self.project(y, view.omega))
 
     def project(self, y: Tensor, omega: Mapping[str, Tensor]) -> Tensor:
         """z = g(y, omega), (B, d) float32; (B, 0) for an encoder without an objective."""
         if self.objective is None:
             return y[:, :0]
         g = self.objective.online.g
-        with evaluating(g), torch.inference_mode():
+        with evaluating(g), torch.inference_mode(), seeded(y.device, self.seed):  # "random" reads noise
             z: Tensor = g(y, omega)
         return z.float()

@@ -199,3 +199,10 @@ class Awareness(nn.Module, ABC):
     def losses(self, online: Views, target: Views) -> dict[str, Extra]:
         """Named extra losses. ``online`` and ``target`` hold the views that the host encodes by either network."""
         return {}
+
+    def when_told(self, g: nn.Module, plain: Embedding, view: Embedding, omega: Omega) -> tuple[Tensor, Tensor] | None:
+        """What the method makes of ``view`` when told that ``omega`` made it, and what that should equal, (B, d) each.
+
+        ``plain`` is the image as it is, ``g`` the projector. For analyses; None for a method that is told nothing.
+        """
+        return None

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augaware.awareness.base import Awareness, MakeProjector, Setting, Told
+from augaware.awareness.base import Awareness, Embedding, MakeProjector, Setting, Told
 from augaware.errors import RequestError
 from augaware.nets.heads import mlp
 from augaware.views import Omega
@@ -82,6 +82,10 @@ class Cassle(Awareness):
             return Conditioned(g, gamma, told, JOIN[self.how])
         made = Hyper(make(dim), bn=self.how == "hyper_bn")
         return Conditioned(made, self._gamma(told.numbers, made.numbers), told, lambda y, weights: (y, weights))
+
+    def when_told(self, g: nn.Module, plain: Embedding, view: Embedding, omega: Omega) -> tuple[Tensor, Tensor]:
+        """z of the view, and that of the image as it is."""
+        return g(view.y, omega), plain.z
 
     def _gamma(self, d_in: int, d_out: int) -> nn.Sequential:
         gamma = mlp((d_in, *[self.width] * (self.depth - 1), d_out), last="bn")

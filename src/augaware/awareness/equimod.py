@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from augaware.awareness.base import Awareness, Extra, Setting, Told, Views, first_two
+from augaware.awareness.base import Awareness, Embedding, Extra, Setting, Told, Views, first_two
 from augaware.checks import check_at_least_zero, check_numbers, check_widths
 from augaware.losses import nt_xent
 from augaware.nets.heads import mlp
-from augaware.views import Plan, ViewPlan
+from augaware.views import Omega, Plan, ViewPlan
 
 __all__ = ["EquiMod"]
 
@@ -64,6 +64,14 @@ class EquiMod(Awareness):
         """NT-Xent between the host's first two views and what was predicted for them."""
         views = first_two(online, target)
         e_0, *e = self.g(torch.cat([online[self.own[0]].y, *(v.y for v in views)])).chunk(3)
-        told = self.t(torch.cat([self.told(v.omega) for v in views]))
-        predicted = self.u(torch.cat((torch.cat((e_0, e_0)), told), dim=1))
+        predicted = self._predicted(torch.cat((e_0, e_0)), torch.cat([self.told(v.omega) for v in views]))
         return {"equi": Extra(self.lam, nt_xent(torch.cat(e).float(), predicted.float(), self.temperature))}
+
+    def when_told(self, g: nn.Module, plain: Embedding, view: Embedding, omega: Omega) -> tuple[Tensor, Tensor]:
+        """u([e_0, t(omega)]), and e of the view."""
+        e_0, e = self.g(torch.cat((plain.y, view.y))).chunk(2)
+        return self._predicted(e_0, self.told(omega)), e
+
+    def _predicted(self, e_0: Tensor, told: Tensor) -> Tensor:
+        predicted: Tensor = self.u(torch.cat((e_0, self.t(told)), dim=1))
+        return predicted

@@ -17,7 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augaware.awareness.base import Awareness, Extra, MakeProjector, Projector, Setting, Told, Views, first_two
+from augaware.awareness.base import (
+    Awareness,
+    Embedding,
+    Extra,
+    MakeProjector,
+    Projector,
+    Setting,
+    Told,
+    Views,
+    first_two,
+)
 from augaware.checks import check_at_least_zero, check_widths
 from augaware.distributed import gather
 from augaware.losses import covariance, variance_hinge
@@ -63,16 +73,25 @@ class SIE(Awareness):
     def losses(self, online: Views, target: Views) -> dict[str, Extra]:
         """L_equi of the first two views."""
         one, two = first_two(online, target)
-        e_1, e_2 = self.g(torch.cat([v.y[:, self.n_inv :] for v in (one, two)])).float().chunk(2)
-        w_1, w_2 = (self.told(v.omega) for v in (one, two))
-        r = torch.cat((torch.ones_like(w_1[:, :1]), w_2 - w_1), dim=1)
-        maps = self.w(r).float().reshape(len(r), e_1.shape[1], e_1.shape[1])
-        predicted = torch.bmm(maps, e_1[:, :, None])[:, :, 0]
+        e_1, e_2, predicted = self._moved(one, two, two.omega)
         e_1, e_2, predicted = gather(e_1), gather(e_2), gather(predicted)
         s = F.mse_loss(predicted, e_2)
         v = (variance_hinge(e_1) + variance_hinge(e_2)) / 2 + variance_hinge(predicted)
         c = covariance(e_1) + covariance(e_2)
         return {"equi": Extra(self.lam, self.alpha * s + self.beta * v + self.gamma * c)}
+
+    def when_told(self, g: nn.Module, plain: Embedding, view: Embedding, omega: Omega) -> tuple[Tensor, Tensor]:
+        """W(r) e of the image as it is, r the way to omega, and e of the view."""
+        _, e, predicted = self._moved(plain, view, omega)
+        return predicted, e
+
+    def _moved(self, one: Embedding, two: Embedding, omega: Omega) -> tuple[Tensor, Tensor, Tensor]:
+        """e_1, e_2, and W(r) e_1 where r is the way from omega_1 to ``omega``."""
+        e_1, e_2 = self.g(torch.cat([v.y[:, self.n_inv :] for v in (one, two)])).float().chunk(2)
+        w_1, w_2 = self.told(one.omega), self.told(omega)
+        r = torch.cat((torch.ones_like(w_1[:, :1]), w_2 - w_1), dim=1)
+        maps = self.w(r).float().reshape(len(r), e_1.shape[1], e_1.shape[1])
+        return e_1, e_2, torch.bmm(maps, e_1[:, :, None])[:, :, 0]
 
 
 class Half(Projector):
