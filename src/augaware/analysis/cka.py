@@ -75,13 +75,15 @@ def gram(y: Tensor) -> Tensor:
     if size <= 1e-6 * y.norm():
         return torch.zeros(len(y), len(y), dtype=torch.float64)
     centred = centred / size
-    return centred @ centred.T
+    K: Tensor = centred @ centred.T
+    return K
 
 
 def cka(K: Tensor, L: Tensor) -> Tensor:
     """Debiased CKA of two Gram matrices (n, n), n > 3: (), NaN where one of them says nothing."""
     norm = hsic(K, K) * hsic(L, L)
-    return torch.where(norm > 0, hsic(K, L) / norm.clamp_min(1e-300).sqrt(), torch.nan)
+    found: Tensor = torch.where(norm > 0, hsic(K, L) / norm.clamp_min(1e-300).sqrt(), torch.nan)
+    return found
 
 
 def hsic(K: Tensor, L: Tensor) -> Tensor:

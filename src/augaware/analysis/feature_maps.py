@@ -82,10 +82,9 @@ class FeatureMaps(Analysis):
             return torch.stack((main, (x - x.mean(1, keepdim=True)).square().sum())) / whole
 
         three, within = jackknife(len(places), shares)
-        size = "x".join(map(str, found.shape[2:]))
         return [
-            Number("three_components", three[0], stage=size, low=three[1], high=three[2]),
-            Number("within_image", within[0], stage=size, low=within[1], high=within[2]),
+            Number("three_components", three[0], stage="last map", low=three[1], high=three[2]),
+            Number("within_image", within[0], stage="last map", low=within[1], high=within[2]),
         ]
 
     def pictures(self, subject: Subject) -> Mapping[str, bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,8 +10,6 @@ from torch import Tensor
 from augaware.data.base import Source
 from augaware.data.centre import centre_batch
 from augaware.tasks.sheet import BAD, GOOD, PLAIN, SIDE, Tile, sheet_png
-
-_LEVELS = 32  # of each colour: half the bytes of 256, which a page of several pictures needs, and no hue is moved
 
 
 def tiles(source: Source, index: Tensor, label: int | None = None) -> list[Tile]:
@@ -38,7 +35,6 @@ def neighbours_png(source: Source, queries: Tensor, nearest: Mapping[str, Tensor
     for place, query in enumerate(queries.tolist()):
         label = None if source.labels is None else int(source.labels[query])
         for name, found in nearest.items():
-            row = [*tiles(source, torch.tensor([query])), *tiles(source, found[place], label)]
-            rows.append([replace(tile, image=(tile.image * (_LEVELS - 1)).round() / (_LEVELS - 1)) for tile in row])
+            rows.append([*tiles(source, torch.tensor([query])), *tiles(source, found[place], label)])
             titles.append(name)
     return sheet_png(rows, titles)
