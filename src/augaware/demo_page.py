@@ -192,18 +192,25 @@ def _views(seed: int) -> Picture:
 
 
 def _neighbours(encoders: Mapping[str, str], seed: int) -> Picture:
+    import torch
+
+    from augaware.analysis.nearest import nearest
     from augaware.data.root import open_dataset
     from augaware.frozen import load_encoder
-    from augaware.picture import neighbours_png
     from augaware.tasks.features import extract
+    from augaware.tasks.neighbours_png import neighbours_png
 
     images = open_dataset(".", "shapes")["test"]
     frozen = {name: load_encoder(encoder, size=recipe().size, device="cpu") for name, encoder in encoders.items()}
-    png = neighbours_png(images, {name: extract(f, images) for name, f in frozen.items()}, QUERIES, k=7, size=48)
+    queries, found = torch.tensor(QUERIES), {}
+    for name, f in frozen.items():
+        y = extract(f, images)
+        found[name] = nearest(y, y, 7, itself=False)[queries]
+    png = neighbours_png(images, queries, found)
     return Picture(
         "The seven nearest images by each encoder's features",
         "Rows in groups of one query: for each encoder the query image and its seven nearest neighbours among "
-        "1,500 images.",
+        "1,500 images, in a green frame where the shape is the query's.",
         png,
         note=f"Encoders of seed {seed}. Look at whether neighbours share the query's colours or only its pattern.",
     )

@@ -95,9 +95,18 @@ def effective_rank(z: Tensor) -> float:
 
     Between 1 and min(N - 1, d) (Roy and Vetterli, EUSIPCO 2007); 0 when all rows are equal.
     """
-    singular = torch.linalg.svdvals((z - z.mean(0)).double())
+    return entropy_rank(singular_values(z))
+
+
+def singular_values(z: Tensor) -> Tensor:
+    """Those of ``z`` (N, d) after centring, descending, float64; none when all rows are equal."""
+    singular: Tensor = torch.linalg.svdvals((z - z.mean(0)).double())
     # Equal rows leave rounding behind, which is no direction.
-    singular = singular[singular > 1e-6 * float(z.double().norm())]
+    return singular[singular > 1e-6 * float(z.double().norm())]
+
+
+def entropy_rank(singular: Tensor) -> float:
+    """:func:`effective_rank` from the :func:`singular_values`."""
     p = singular / singular.sum()
     return float(torch.exp(-(p * p.log()).sum())) if len(p) else 0.0
 

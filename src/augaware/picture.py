@@ -1,4 +1,4 @@
-"""Pictures: the grid of views with their omega, and nearest neighbours. Returned as PNG bytes."""
+"""The picture of views: a grid with the omega of each. PNG bytes."""
 
 from __future__ import annotations
 
@@ -29,23 +29,6 @@ def views_png(source: Source, pipelines: Sequence[Pipeline], index: Tensor, seed
         captions.append([_caption(pipeline, view.omega, row) for row in range(len(index))])
     titles = ["image", *(f"view {number + 1}" for number in range(len(pipelines)))]
     return _grid(columns, captions, titles, text_height=0.55)
-
-
-def neighbours_png(source: Source, features: Mapping[str, Tensor], queries: Sequence[int], k: int, size: int) -> bytes:
-    """One row per query and encoder: the query, then its ``k`` nearest by cosine, for visual comparison.
-
-    ``features``: encoder's name -> (N, d), in the order of ``source``.
-    """
-    rows, captions = [], []
-    for query in queries:
-        for name, y in features.items():
-            y = torch.nn.functional.normalize(y.float(), dim=1)
-            nearest = (y @ y[query]).topk(k + 1).indices
-            nearest = torch.cat((torch.tensor([query]), nearest[nearest != query][:k]))
-            rows.append(centre_batch(source, nearest, size))
-            captions.append([name, *[""] * k])
-    columns = list(torch.stack(rows).transpose(0, 1))
-    return _grid(columns, [list(c) for c in zip(*captions, strict=True)], ["query", *[""] * k], text_height=0.16)
 
 
 def _caption(pipeline: Pipeline, omega: Mapping[str, Tensor], row: int) -> str:

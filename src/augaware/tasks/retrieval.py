@@ -15,12 +15,12 @@ from torch.nn import functional as F
 
 from augaware.checks import check_widths
 from augaware.data.base import Source
-from augaware.data.centre import centre_batch
 from augaware.errors import RequestError
 from augaware.random import epoch_order
 from augaware.tasks.base import FrozenEncoder, Task
 from augaware.tasks.features import Labelled, labelled, pick
-from augaware.tasks.sheet import BAD, GOOD, PLAIN, SIDE, Tile, sheet_png
+from augaware.tasks.neighbours_png import tiles
+from augaware.tasks.sheet import sheet_png
 
 __all__ = ["Retrieval"]
 
@@ -78,20 +78,14 @@ class Retrieval(Task):
     def picture(self, encoder: FrozenEncoder, splits: Mapping[str, Source]) -> bytes:
         """Ten queries, always the same, each left of its eight nearest, framed green where of its class, else red."""
         queries, gallery, itself = self._features(encoder, splits)
-        source, classes = splits[self.gallery], splits[self.queries].classes
         bank, rows = F.normalize(gallery.features, dim=1), []
-        for query in epoch_order(len(queries), seed=0, epoch=0)[:_SHOWN].tolist():
+        for query in epoch_order(len(queries), seed=0, epoch=0)[:_SHOWN]:
             cosine = bank @ F.normalize(queries.features[query], dim=0)
             if itself:
                 cosine[query] = -torch.inf
             nearest = cosine.topk(min(_NEAREST, len(gallery) - itself)).indices.cpu()
-            label = int(queries.labels[query])
-            found = [int(gallery.labels[i]) for i in nearest]
-            asked = centre_batch(splits[self.queries], torch.tensor([query]), SIDE)[0]
-            tiles = [Tile(asked, classes[label], PLAIN)]
-            for image, other in zip(centre_batch(source, nearest, SIDE), found, strict=True):
-                tiles.append(Tile(image, classes[other], GOOD if other == label else BAD))
-            rows.append(tiles)
+            asked = tiles(splits[self.queries], query[None])
+            rows.append([*asked, *tiles(splits[self.gallery], nearest, int(queries.labels[query]))])
         return sheet_png(rows)
 
     def _features(self, encoder: FrozenEncoder, splits: Mapping[str, Source]) -> tuple[Labelled, Labelled, bool]:

@@ -1,0 +1,40 @@
+"""95 % intervals over the images that were looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from augaware.random import bootstrap
+
+RESAMPLES = 1000
+BLOCKS = 20
+
+
+def mean_interval(values: Tensor, over: Tensor | None = None) -> tuple[float, float, float]:
+    """The mean of ``values`` (n,), one for each image, with its bootstrap interval: (value, low, high).
+
+    ``over`` (n,): the mean is divided by theirs, drawn along.
+    """
+    values = values.double()
+    over = torch.ones_like(values) if over is None else over.double()
+    rows = bootstrap(len(values), RESAMPLES)
+    resampled = values[rows].mean(1) / over[rows].mean(1)
+    low, high = resampled.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return float(values.mean() / over.mean()), low, high
+
+
+def jackknife(n: int, statistic: Callable[[Tensor], Tensor]) -> list[tuple[float, float, float]]:
+    """Each number of ``statistic`` (rows) -> (m,), of all n images: (value, low, high).
+
+    For statistics of pairs or of the whole cloud, which a bootstrap biases: an image drawn twice is a pair of equals,
+    and a direction less. The jackknife leaves out each of 20 blocks of images in turn; value +- 1.96 standard errors.
+    """
+    everything = torch.arange(n)
+    blocks = min(BLOCKS, n)
+    value = statistic(everything).double()
+    without = torch.stack([statistic(everything[everything % blocks != block]).double() for block in range(blocks)])
+    reach = 1.96 * ((blocks - 1) * without.var(0, correction=0)).sqrt()
+    return [(v, v - r, v + r) for v, r in zip(value.tolist(), reach.tolist(), strict=True)]
