@@ -138,9 +138,19 @@ def analyse(
                 result["pictures"][f"{slug(spec)}-{place}.png"] = shows  # type: ignore[index]
         result["seconds"] = round(time.perf_counter() - began, 2)
         if out is not None:
-            write_file(out / f"{slug(spec)}.json", (json.dumps(result, indent=1) + "\n").encode())
+            write_file(out / f"{slug(spec)}.json", _text(result).encode())
         results.append(result)
     return results
+
+
+def _text(result: Mapping[str, Any]) -> str:
+    """A result as JSON, a line for each number."""
+    text = json.dumps({**result, "encoders": {}}, indent=1)
+    encoders = ",\n".join(
+        f"  {json.dumps(name)}: [\n" + ",\n".join(f"   {json.dumps(n)}" for n in numbers) + "\n  ]"
+        for name, numbers in result["encoders"].items()
+    )
+    return text.replace('"encoders": {}', f'"encoders": {{\n{encoders}\n }}', 1) + "\n"
 
 
 def _plain(number: Number, analysis: Analysis) -> dict[str, Any]:

@@ -166,7 +166,8 @@ def analyse(
     about, beside the library's others; None takes those of the run. Results are returned, and written to
     ``out/analysis`` with a page ``out/analysis.html``; a run folder is its own ``out``.
     """
-    from augaware import analyse as runner
+    from augaware.analyse import analyse as run_analyses
+    from augaware.analyse import compared_with, looked_at, subject
     from augaware.checkpoint import Run
     from augaware.frozen import Frozen, freeze, load_encoder
     from augaware.report.answer import write_page
@@ -176,11 +177,11 @@ def analyse(
         run = Run.open(encoder) if frozen.recipe else None
     else:
         frozen, run = encoder if isinstance(encoder, Frozen) else freeze(encoder), None
-    shown = runner.looked_at(data, images, seed, frozen.size)
-    asked = runner.subject(frozen, shown, seed, augment, run, runner.compared_with(frozen, against))
+    shown = looked_at(data, images, seed, frozen.size)
+    asked = subject(frozen, shown, seed, augment, run, compared_with(frozen, against))
     folder = Path(out) if out is not None else run.path if run is not None else None
     specs = (analysis,) if isinstance(analysis, str) else tuple(analysis)
-    results = runner.analyse(frozen, asked, specs, folder / "analysis" if folder else None, told)
+    results = run_analyses(frozen, asked, specs, folder / "analysis" if folder else None, told)
     if folder is not None:
         write_page(folder)
     return results

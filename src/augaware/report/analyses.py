@@ -14,7 +14,8 @@ from typing import Any
 
 from augaware.report.parts import Cell, Curve, Lines, Part, Picture, Section, Table, Text, Value
 
-PLACES = ("y", "z")  # the stages that have a table of their own
+PLACES = ("y", "z")  # where numbers are read, mostly
+FEW = 3  # stages that have a table each; where there are more, each thing has one along the network
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -56,6 +57,7 @@ class Found:
         return self.analysis, self.protocol, self.data, self.images
 
 
+Who = Mapping[str, Sequence[Sequence[Number]]]  # encoder or experiment -> the numbers of each of its runs
 Groups = Mapping[str, Sequence[Sequence[Found]]]  # experiment -> for each of its runs what was found of it
 
 
@@ -129,38 +131,45 @@ def _parts(first: Found, same: Mapping[str, Sequence[Found]]) -> list[Part]:
     parts: list[Part] = [Text(f"{first.images} images of {first.data}. Protocol {first.protocol}.")]
     every = [n for runs in who.values() for numbers in runs for n in numbers]
     for measure, means in first.measures.items():
-        for stage in PLACES:
-            parts += _table(who, [n for n in every if n.measure == measure and n.stage == stage], stage, means)
-        others = [n for n in every if n.measure == measure and n.stage not in PLACES]
-        for of in dict.fromkeys(n.of for n in others):
-            parts += _stages(who, [n for n in every if n.measure == measure and n.of == of and n.at is None], of, means)
+        flat = [n for n in every if n.measure == measure and n.at is None]
+        stages = list(dict.fromkeys(n.stage for n in flat))
+        for stage in stages if len(stages) <= FEW else PLACES:
+            parts += _table(who, [n for n in flat if n.stage == stage], means)
+        if len(stages) > FEW:
+            for of in dict.fromkeys(n.of for n in flat):
+                parts += _along(who, [n for n in flat if n.of == of], means)
         curved = [n for n in every if n.measure == measure and n.at is not None]
         for of, stage in dict.fromkeys((n.of, n.stage) for n in curved):
             parts += _curves(who, measure, of, stage, first.axis)
     return parts
 
 
-def _table(who: Mapping[str, list[Sequence[Number]]], numbers: Sequence[Number], stage: str, means: str) -> list[Part]:
+def _table(who: Who, numbers: Sequence[Number], means: str) -> list[Part]:
     """A measure at one stage: a row for each encoder, a column for each thing that it is about."""
-    columns = list(dict.fromkeys(n.of for n in numbers if n.at is None))
-    if not columns:
+    if not numbers:
         return []
-    measure = numbers[0].measure
+    measure, stage = numbers[0].measure, numbers[0].stage
+    columns = list(dict.fromkeys(n.of for n in numbers))
     body: list[list[Cell]] = [[name, *(cell(runs, measure, of, stage) for of in columns)] for name, runs in who.items()]
     return [Table(f"{measure} of {stage}", ["", *(of or measure for of in columns)], body, means)]
 
 
-def _stages(who: Mapping[str, list[Sequence[Number]]], numbers: Sequence[Number], of: str, means: str) -> list[Part]:
+def _along(who: Who, numbers: Sequence[Number], means: str) -> list[Part]:
     """A measure of one thing along the network: a column for each stage."""
+    measure, of = numbers[0].measure, numbers[0].of
     stages = list(dict.fromkeys(n.stage for n in numbers))
-    measure = numbers[0].measure
     stages = [s for s in stages if s not in PLACES] + [s for s in PLACES if s in stages]
-    body: list[list[Cell]] = [[name, *(cell(runs, measure, of, s) for s in stages)] for name, runs in who.items()]
+    body = _rows((name, [cell(runs, measure, of, s) for s in stages]) for name, runs in who.items())
     caption = f"{measure}, {of}, along the network" if of else f"{measure} along the network"
     return [Table(caption, ["", *stages], body, means)]
 
 
-def _curves(who: Mapping[str, list[Sequence[Number]]], measure: str, of: str, stage: str, axis: str) -> list[Part]:
+def _rows(cells: Iterable[tuple[str, Sequence[Value | None]]]) -> list[list[Cell]]:
+    """A row for each encoder that has a number at all."""
+    return [[name, *row] for name, row in cells if any(cell is not None for cell in row)]
+
+
+def _curves(who: Who, measure: str, of: str, stage: str, axis: str) -> list[Part]:
     """A measure against the axis: a curve for each encoder, the mean over its runs."""
     series: dict[str, Curve] = {}
     for name, runs in who.items():

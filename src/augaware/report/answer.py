@@ -20,10 +20,11 @@ from augaware.report.page import Cell, KeyValues, Part, Section, Table, Text, re
 
 # Which number of which analysis says how much of an augmentation is kept, and how alike an image and its view are.
 SKILL = ("parameter_probe", "skill")
-ALIKE = ("sensitivity", "invariance")
-TOLD = ("condition_check", "own - wrong")
+MOVED = ("sensitivity", "moved")
+TOLD = ("condition_check", "own_over_another")
 COLOURS = ("mutual_information", "information", "colour histogram")
 UNTRAINED = "untrained"
+FIRST = (SKILL[0], COLOURS[0], MOVED[0], TOLD[0], "neighbours", "retrieval_grid")  # on the page, the others follow
 LOST, PART = 0.1, 0.5  # a skill below the first is nothing to build on, above the second most of it
 
 
@@ -53,14 +54,19 @@ def answered(found: Sequence[Found]) -> Answer:
     if not found:
         return Answer((), None)
     name = next(iter(found[0].encoders))
-    skill, alike = ({who: _of(n, which[1]) for who, n in _encoders(found, which[0])} for which in (SKILL, ALIKE))
+    skill, moved = ({who: _of(n, which[1]) for who, n in _encoders(found, which[0])} for which in (SKILL, MOVED))
     sentences = [*_kept(name, skill), *_forgotten(name, skill), *_colours(name, found), *_told(name, found)]
-    return Answer(sentences, _table(name, skill, alike))
+    return Answer(sentences, _table(name, skill, moved))
 
 
 def _encoders(found: Sequence[Found], analysis: str) -> list[tuple[str, Sequence[Number]]]:
     """(name, numbers) of all encoders of the first result of ``analysis``; none where there is no such result."""
-    return next((list(f.encoders.items()) for f in found if f.analysis.partition("(")[0] == analysis), [])
+    return next((list(f.encoders.items()) for f in found if _name(f) == analysis), [])
+
+
+def _name(found: Found) -> str:
+    """The name of the analysis, without its arguments."""
+    return found.analysis.partition("(")[0]
 
 
 def _of(numbers: Sequence[Number], measure: str, stage: str = "y") -> dict[str, Number]:
@@ -75,15 +81,15 @@ def verdict(skill: float) -> str:
 
 
 def _table(
-    name: str, skill: Mapping[str, Mapping[str, Number]], alike: Mapping[str, Mapping[str, Number]]
+    name: str, skill: Mapping[str, Mapping[str, Number]], moved: Mapping[str, Mapping[str, Number]]
 ) -> Table | None:
     """A line for each augmentation: what is left of it, in a word and in numbers, beside the references."""
-    own, views = skill.get(name, {}), alike.get(name, {})
+    own, views = skill.get(name, {}), moved.get(name, {})
     names = list(dict.fromkeys([*own, *views]))
     if not names:
         return None
     others = [other for other in skill if other != name]
-    columns = ["augmentation", *(["", name, *others] if own else []), *(["views alike"] if views else [])]
+    columns = ["augmentation", *(["", name, *others] if own else []), *(["moved"] if views else [])]
     rows: list[list[Cell]] = []
     for of in names:
         row: list[Cell] = [of]
@@ -95,8 +101,8 @@ def _table(
         rows.append(row)
     note = (
         "How well the parameter of each augmentation can be read off the frozen features: 1 exactly, 0 no better than "
-        f"guessing; below {LOST:g} it is called lost, above {PART:g} kept. Views alike: 1 where the features of an "
-        "image and of its augmented version are the same, 0 where they are as far apart as those of two images."
+        f"guessing; below {LOST:g} it is called lost, above {PART:g} kept. Moved: 0 where the features of an image "
+        "and of its augmented version are the same, 1 where they are as far apart as those of two images."
     )
     return Table(f"What {name} keeps", columns, rows, note, decimals=2)
 
@@ -142,8 +148,8 @@ def _colours(name: str, found: Sequence[Found]) -> list[str]:
 def _told(name: str, found: Sequence[Found]) -> list[str]:
     """Whether what is told omega uses it."""
     checks = dict(_encoders(found, TOLD[0])).get(name, [])
-    differences = [n for stage in ("z", "y") for n in _of(checks, TOLD[1], stage).values()]
-    uses = [n.of for n in differences if n.low is not None and n.low > 0]
+    differences = [n for n in checks if n.measure == TOLD[1] and n.value is not None]
+    uses = list(dict.fromkeys(n.of for n in differences if n.low is not None and n.low > 0 and n.of != "all"))
     if not differences:
         return []
     if not uses:
@@ -162,6 +168,7 @@ def write_page(folder: Path) -> Path:
         raise RequestError(f"{str(folder)!r} holds no result of an analysis; see augaware analyse")
     name, said = next(iter(found[0].encoders)), answered(found)
     short: list[Part] = [Text("\n\n".join(said.sentences)), *([said.table] if said.table else [])]
+    found = sorted(found, key=lambda f: (FIRST.index(_name(f)) if _name(f) in FIRST else len(FIRST), f.analysis))
     made = [Section("In short", "short", short), *sections({name: [found]})]
     if problems:
         made.append(Section("What could not be read", "unread", [Table("", ["file", "reason"], problems)]))
