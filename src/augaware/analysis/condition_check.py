@@ -53,8 +53,10 @@ class ConditionCheck(Analysis):
         "perfect",
         "another": "the same when told the parameters of another image's view: equal to own where they are not used",
         "none": "the same when told that nothing was done",
-        "own_over_another": "own minus another, image by image: above 0, the parameters are used; 0, they are not",
-        "own_over_none": "own minus none, image by image: above 0, the parameters are used; 0, they are not",
+        "own_over_another": "own minus another, image by image: above 0, the parameters are used; 0, they are "
+        "not; below 0, they mislead",
+        "own_over_none": "own minus none, image by image: above 0, the parameters are used; 0, they are not; below 0, "
+        "they mislead",
     }
 
     def refusal(self, subject: Subject) -> str | None:

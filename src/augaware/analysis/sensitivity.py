@@ -5,10 +5,10 @@ Based Systems 2024, section 4.2), in eval mode; the authors' script runs batch n
     positive P = mean_i s_ii,   negative N = mean_{i != j} s_ij,   moved = (1 - P) / (1 - N)
     InfoNCE = mean_i -log( exp(s_ii / T) / sum_j exp(s_ij / T) ),   T = .2
 
-Features after a ReLU point one way, so that P alone is high for any two images. As |c - a|^2 = 2 - 2 s, ``moved`` is a
-ratio of squared distances and has a scale of its own. j runs over a batch. (Paper: batches of 256, of which the last
-may be short, a partner from the other end of the batch for N, InfoNCE times 2T; here: equal batches of about 256, all
-others of the batch, InfoNCE itself.)
+Features after a ReLU point one way, so that P alone is high for any two images; and InfoNCE grows with N, whatever the
+augmentation does. As |c - a|^2 = 2 - 2 s, ``moved`` is a ratio of squared distances, with a scale of its own. j runs
+over a batch. (Paper: batches of 256, of which the last may be short, a partner from the other end of the batch for N,
+InfoNCE times 2T; here: equal batches of about 256, all others of the batch, InfoNCE itself.)
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Sensitivity(Analysis):
         "negative": "mean cosine of an image and the augmented version of another: what positive would be of an "
         "encoder that told nothing apart, high for all features after a ReLU",
         "info_nce": "InfoNCE of finding an image's augmented version among those of a batch, in nats: higher is more "
-        "sensitive, and chance is the end",
+        "sensitive, chance is the end; it rises too where different images are alike, so read moved beside it",
         "chance": "the InfoNCE of an encoder that tells no images apart: the logarithm of the batch",
     }
 
