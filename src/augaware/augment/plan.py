@@ -150,7 +150,7 @@ class Camera:
         for planned, pipeline, omega in zip(plan, pipelines, drawn, strict=True):
             for a in pipeline.augmentations:
                 omega[a.name] = _planned(planned, a, omega[a.name], drawn)
-            begun.append(pipeline.begin(pixels, sizes, omega))
+            begun.append(pipeline.begin(pixels, sizes, omega, planned.measure))
         return lambda: [_taken(planned, wait()) for planned, wait in zip(plan, begun, strict=True)]
 
 
