@@ -22,7 +22,6 @@ from torch.nn.functional import interpolate
 from augaware.augment.gaussian_blur import GaussianBlur
 from augaware.augment.plan import Camera
 from augaware.ragged import Ragged
-from augaware.random import Draws
 from augaware.recipe import Recipe
 from augaware.views import plain_plan
 
@@ -112,14 +111,10 @@ class Unkept(Ours):
 
     def _begin(self, index: Tensor) -> Callable[[], Batches]:
         self.epoch += 1
-        images, (pipeline, *_) = self.images[index], self.camera.pipelines
-        draws = Draws.together([Draws.of(0, self.epoch, index, number) for number in range(2)])
-        omega = pipeline.sample(draws, images.sizes.repeat(2, 1))
-        assert pipeline.fused is not None
-        one, two = (
-            pipeline.fused.begin(images, images.sizes, {name: w.chunk(2)[number] for name, w in omega.items()}, ())
-            for number in range(2)
-        )
+        images = self.images[index]
+        drawn = self.camera.draw(self.plan, images.sizes, index, 0, self.epoch)
+        fused = [pipeline.fused for pipeline in self.camera.pipelines]
+        one, two = (f.begin(images, images.sizes, omega, ()) for f, omega in zip(fused, drawn, strict=True) if f)
         return lambda: (one()[0], two()[0])
 
 
