@@ -175,9 +175,8 @@ def _planned(planned: ViewPlan, a: Augmentation, omega: Tensor, drawn: Sequence[
 
 def _taken(planned: ViewPlan, view: View) -> View:
     """``view`` with what the plan gives it."""
-    image, b = view.image, len(view.image)
-    told = {key: torch.tensor(row, device=image.device).repeat(b, 1) for key, row in planned.given.items()}
-    return View(image.contiguous(memory_format=torch.channels_last), view.omega | told)
+    told = {key: torch.tensor(row, device=view.image.device).repeat(len(view), 1) for key, row in planned.given.items()}
+    return View(view.image, view.omega | told)
 
 
 def _drawn(
