@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -505,8 +506,13 @@ TOGETHER = (
 )
 
 
-def steps(whole: Objective, camera: Camera, count: int) -> Iterator[tuple[Moment, list[View]]]:
-    """``count`` steps of training: when, and the views planned. Where codes are drawn, each is drawn at least once."""
+def steps(
+    whole: Objective, camera: Camera, count: int, everything: bool = False
+) -> Iterator[tuple[Moment, list[View]]]:
+    """``count`` steps of training: when, and the views planned, with ``everything`` measured or what is read.
+
+    Where codes are drawn, each is drawn at least once.
+    """
     pixels = torch.randint(0, 256, (BATCH, 3, 24, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
     sizes, seen = torch.tensor([[24, 20]]).expand(BATCH, 2), set[int]()
     for step in range(count):
@@ -517,6 +523,8 @@ def steps(whole: Objective, camera: Camera, count: int) -> Iterator[tuple[Moment
             plan = whole.plan(2)
         seen |= {whole.awareness["ai"].drawn} if "ai" in whole.awareness else set()
         camera.check(plan, BATCH)
+        if everything:
+            plan = tuple(replace(view, measure=None) for view in plan)
         yield now, camera.take(plan, pixels, sizes, torch.arange(BATCH), 0, step)
 
 
@@ -564,6 +572,84 @@ def test_every_host_trains_with_every_awareness(host: str, aware: list[str]) -> 
     assert all(not torch.equal(start[name], ended[name]) for name in start)
 
 
+# --- what is read of omega
+
+MEASURED = {"augself('color_diff', hidden=8)", "cassle(depth=2, width=8)", "equimod(condition='all', hidden_dim=32)"}
+READS = [
+    *([narrow(name)] for name in AWARENESS),
+    *([spec] for spec in MEASURED),
+    *([f"cassle({text}, depth=2, width=8)"] for text in ("['crop', 'grayscale']", "condition='random'")),
+    *(list(map(narrow, names)) for names in TOGETHER),
+    [],
+]
+
+
+def reading(specs: list[str]) -> tuple[Objective, Camera]:
+    augment = ("crop(scale=(0.2, 1.0))", *sorted(set(EVERYTHING) - {"crop"}))
+    camera = Camera(Recipe(data="", size=SIZE, augment=augment, mean=(0.5,) * 3, std=(0.25,) * 3))
+    spaces = camera.pipelines[0].spaces
+    torch.manual_seed(0)
+    f = build_encoder(encoder_spec("tiny(widths=(8, 16))", specs, spaces))
+    return Objective.from_specs(f, MOCO, specs, spaces, classes=4), camera
+
+
+def told(view: View, names: frozenset[str], without: str = "") -> View:
+    """``view`` with no more than ``names`` of what its pipeline recorded; crop brings flip along."""
+    others = set(view.omega) - set(pipeline().spaces)
+    kept = (others | names | ({"flip"} if "crop" in names else set())) - {without}
+    return View(view.image, {name: w for name, w in view.omega.items() if name in kept})
+
+
+@pytest.mark.parametrize("specs", READS, ids=str)
+def test_what_an_objective_reads_is_what_it_says_it_reads(specs: list[str]) -> None:
+    """Trained on that alone the losses are those of all that can be recorded, bit for bit; without any of it, none."""
+    found = []
+    for everything in (True, False):
+        whole, camera = reading(specs)
+        optimizer = torch.optim.SGD([p for p in whole.parameters() if p.requires_grad], 0.1)
+        for now, views in steps(whole, camera, 2, everything):
+            assert whole.reads is not None
+            assert everything == ("color_diff" in views[0].omega) or "color_diff" in whole.reads
+            parts = whole(views if everything else [told(view, whole.reads) for view in views])
+            optimizer.zero_grad()
+            parts["loss"].backward()
+            whole.after_backward(now)
+            optimizer.step()
+            whole.after_step(now)
+            found.append(parts)
+    for one, two in zip(found[:2], found[2:], strict=True):
+        assert one.keys() == two.keys()
+        assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert whole.reads is not None
+    for a in whole.aware:
+        assert a.reads is not None
+        for name in a.reads:
+            with pytest.raises(KeyError, match=name):
+                whole([told(view, whole.reads, without=name) for view in views])
+
+
+@pytest.mark.parametrize("specs", READS, ids=str)
+def test_color_diff_is_measured_only_where_it_is_read(specs: list[str]) -> None:
+    whole, _ = reading(specs)
+    measured = {"color_diff" in (view.measure or ()) for view in whole.plan(2)}
+    assert measured == {bool(MEASURED & set(specs)) or any("random" in spec for spec in specs)}
+
+
+def test_an_awareness_that_does_not_say_what_it_reads_gets_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup.load("awareness", "stl"), "reads", Awareness.reads)
+    whole, camera = reading(["stl", "vanilla"])
+    assert whole.reads is None
+    assert all(view.measure is None for view in whole.plan(2))
+    _, views = next(steps(whole, camera, 1))
+    assert all(view.omega.keys() == camera.pipelines[0].spaces.keys() for view in views)
+
+
+def test_what_f_reads_is_read() -> None:
+    whole, _ = reading([narrow("ai")])
+    assert whole.reads == {whole.online.f.reads}
+    assert whole.online.f.reads is not None
+
+
 @pytest.mark.parametrize("host", HOSTS)
 def test_vanilla_is_no_awareness_at_all(host: str) -> None:
     of = pipeline()
@@ -606,6 +692,7 @@ def test_a_wrong_argument_of_an_awareness_is_refused_never_a_crash(name: str) ->
         ("augself('crop', hidden=0)", ["hidden=0"]),
         ("augself(target='crop')", ["'target'", "did you mean 'targets'"]),
         ("cassle(['solarize'])", ["'solarize'", "not in the pipeline", "crop, flip"]),
+        ("cassle(['color_diff'])", ["'color_diff'", "not in the pipeline", "crop, flip"]),
         ("cassle([])", ["condition is empty", "vanilla"]),
         ("cassle(depth=-1)", ["depth=-1", "at least 0"]),
         ("cassle(depth=0, how='add')", ["depth=0", "how='concat' only"]),

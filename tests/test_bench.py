@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import torch
 
 import augaware
 from augaware import lookup
+from augaware.augment.plan import Camera
 from augaware.bench import base, feature_sets, pictures, sweeps, turns
-from augaware.bench.augment import Augment
+from augaware.bench.augment import Augment, InTurns
 from augaware.bench.base import Round, Side
 from augaware.bench.probe import Probe, Selection
 from augaware.bench.rows import remarks, rows, table
 from augaware.bench.turns import Failed, Process, enough, timed
-from augaware.bench.two_views import OURS, PEERS, TwoViews
+from augaware.bench.two_views import OURS, PARTS, PEERS, Ours, Part
 from augaware.cli import main
 from augaware.errors import RequestError
 from augaware.metrics import top1
@@ -29,6 +31,7 @@ from augaware.progress import Display
 from augaware.ragged import Ragged
 from augaware.recipe import Recipe
 from augaware.tasks.logistic import STRENGTHS, select
+from augaware.views import View
 
 TINY = "augment(sizes=[32], images=8, rounds=2, seconds=0)"
 
@@ -56,7 +59,7 @@ def test_the_json_is_what_scripts_read(record: dict[str, Any]) -> None:
     sides = {(row["side"], row["threads"]) for row in record["rows"]}
     every = sorted({1, base.cores()})
     expected = {(name, t) for name in ("augaware", "augaware plain") for t in every}
-    assert sides == expected | {("augaware color_diff", 1)}
+    assert sides == expected | {(name, 1) for name in PARTS}
     for row in record["rows"]:
         assert {"side", "size", "threads", "per_core", "wall", "spread"} <= row.keys()
         assert row["size"] == 32
@@ -65,6 +68,7 @@ def test_the_json_is_what_scripts_read(record: dict[str, Any]) -> None:
         assert row["wall"] > 0
         assert {key: len(found) for key, found in row["rounds"].items()} == {"per_core": 2, "wall": 2}
         assert ("ours_per_core" in row) == (row["side"] == "augaware plain")
+        assert ("costs" in row) == (row["side"] in PARTS)
         assert ("threads_wall" in row) == (row["threads"] > 1)
     assert "drawn images" in record["data"]
 
@@ -74,8 +78,8 @@ def test_a_missing_peer_is_skipped_and_said(record: dict[str, Any]) -> None:
 
 
 def test_without_peers_ours_alone_is_measured() -> None:
-    assert {side.name for side in Augment().sides(peers=False)} == set(OURS)
-    assert {side.name for side in Augment().sides(peers=True)} == {*OURS, *PEERS}
+    assert {side.name for side in Augment().sides(peers=False)} == {*OURS, *PARTS}
+    assert {side.name for side in Augment().sides(peers=True)} == {*OURS, *PARTS, *PEERS}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +162,7 @@ def test_images_of_a_source_are_resized(image_folder: Path, tmp_path: Path) -> N
 # --- sides ---
 
 
-@pytest.mark.parametrize("name", [name for name, kind in {**OURS, **PEERS}.items() if not kind.part])
+@pytest.mark.parametrize("name", [*OURS, *PEERS])
 @pytest.mark.filterwarnings("ignore")  # what a peer says is its own
 def test_each_side_makes_two_views_of_each_image(name: str, images: Ragged) -> None:
     kind = {**OURS, **PEERS}[name]
@@ -221,24 +225,57 @@ def test_worker_processes_do_all_pieces_and_count_their_time(tmp_path: Path) -> 
     assert (found.returncode, found.stdout) == (0, "ended\n"), found.stderr
 
 
-def test_the_part_that_only_omega_needs_is_small(images: Ragged) -> None:
-    part, ours = OURS["augaware color_diff"](images, 32), OURS["augaware"](images, 32)
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_is_the_same_views_with_more_of_omega(
+    name: str, images: Ragged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[list[set[str]]] = []
+    begin = Camera.begin
+
+    def watched(*arguments: Any) -> Callable[[], list[View]]:
+        wait = begin(*arguments)
+
+        def views() -> list[View]:
+            found = wait()
+            kept.append([set(view.omega) for view in found])
+            return found
+
+        return views
+
+    monkeypatch.setattr(Camera, "begin", watched)
+    work = InTurns(PARTS[name], images, 32)
     index = torch.arange(len(images))
-    for views in (part, ours):
-        views(index)  # compiled
-    assert spent(part, index) < 0.5 * spent(ours, index)
+    for _ in range(2):
+        one, two = work.less(index), work.more(index)
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    drawn = {"crop", "flip", "color_jitter", "grayscale", "gaussian_blur"}
+    expected = {"augaware omega": [[drawn] * 2], "augaware color_diff": [[drawn] * 2, [drawn | {"color_diff"}] * 2]}
+    assert kept == expected[name] * 2
 
 
-def spent(views: TwoViews, index: torch.Tensor) -> float:
-    class Once:
-        items = len(index)
+def test_what_a_part_costs_is_taken_pass_by_pass_and_each_begins_with_the_other(
+    images: Ragged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, order, seconds = [0.0], list[str](), {"less": [1.0, 2.0, 4.0], "more": [1.5, 2.5, 4.4]}
 
-        def __call__(self, passes: int) -> float:
-            for _ in range(passes):
-                views(index)
-            return 0.0
+    def spend(name: str) -> Callable[..., None]:
+        def views(*_: Any) -> None:
+            clock[0] += seconds[name][order.count(name)]
+            order.append(name)
 
-    return min(timed(Once(), 5).cpu for _ in range(5))
+        return views
+
+    class Less(Ours):
+        __call__ = spend("less")  # type: ignore[assignment]
+
+    class More(Ours):
+        __call__ = spend("more")  # type: ignore[assignment]
+
+    work = InTurns(Part("", Less, More), images, 32)
+    monkeypatch.setattr(time, "process_time", lambda: clock[0])
+    work(3)
+    assert order == ["more", "less", "less", "more", "more", "less"]
+    assert work.found() == {"costs": pytest.approx(0.25)}
 
 
 # --- turns and rows ---
@@ -308,7 +345,7 @@ def test_ratios_are_taken_within_a_round() -> None:
     ours = [Round(100, 1.0, 1.0), Round(100, 2.0, 2.0), Round(100, 4.0, 4.0)]
     peer = [Round(10, 1.0, 2.0), Round(10, 2.0, 4.0), Round(10, 5.0, 8.0)]
     all_cores = [Round(100, 1.0, 0.5), Round(100, 2.0, 1.0), Round(100, 4.0, 2.0)]
-    part = [Round(100, 0.01, 0.01)] * 3
+    part = [Round(100, 1.0, 1.0, {"costs": costs}) for costs in (0.005, 0.0025, 0.01)]
     sides = {
         Side("augaware", 1): ours,
         Side("augaware", 2): all_cores,
@@ -322,14 +359,15 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert found[2]["ours_wall"] == [20, 20, 20]
     assert found[2]["version"] is None
     assert found[1]["threads_wall"] == [2, 2, 2]
-    assert found[3]["share"] == pytest.approx([0.005, 0.0025, 0.01])
+    assert found[3]["costs"] == [0.005, 0.0025, 0.01]
+    assert "ours_per_core" not in found[3]
     columns, lines = table(found, "images", "px")
     assert [len(line) for line in lines] == [len(columns)] * 3
     assert lines[2][:4] == ["other", "96", "1", "5 [2, 10]"]
     assert lines[2][5] == "10.00 [10.00, 12.50] x"
     assert lines[1][7] == "2.00 [2.00, 2.00] x"
     assert "other : as it is" in remarks(found)
-    assert "augaware part: a part, at 96 px 0.50 [0.25, 1.00] % of the CPU time of ours" in remarks(found)
+    assert "augaware part: a part, at 96 px +0.50 [+0.25, +1.00] % of CPU time" in remarks(found)
 
 
 def test_a_bench_is_listed() -> None:

@@ -527,6 +527,16 @@ def test_what_is_told_stands_in_omega_once_per_image_and_moves_no_pixel(
     assert [same(one, two) for one, two in zip(plain[:2], told[:2], strict=True)] == [True, True]
 
 
+def test_what_a_plan_does_not_measure_is_lacking_and_the_rest_is_as_it_was(batch: ImageBatch) -> None:
+    of, (one, two) = camera(), plain_plan(2)
+    everything = take(of, (one, two), batch)
+    views = take(of, (replace(one, measure=frozenset()), replace(two, measure=frozenset({"color_diff"}))), batch)
+    assert set(everything[0].omega) - set(views[0].omega) == {"color_diff"}
+    assert all(torch.equal(w, everything[0].omega[name]) for name, w in views[0].omega.items())
+    assert torch.equal(views[0].image, everything[0].image)
+    assert same(views[1], everything[1])
+
+
 def test_what_is_told_to_an_empty_batch_has_its_columns() -> None:
     nothing = collate([], torch.zeros(0, dtype=torch.int64))
     (view,) = take(camera(), (ViewPlan(0, given={"angle": (1.0, 2.0)}),), nothing)

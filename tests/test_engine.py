@@ -92,6 +92,24 @@ def test_each_order_of_the_jitter(form: str) -> None:
     torch.testing.assert_close(one.omega["color_diff"], two.omega["color_diff"], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["fused", "plain"])
+@pytest.mark.parametrize("form", ["hsv", "torchvision"])
+def test_whether_it_is_measured_changes_no_pixel(form: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    b, size = 2 * len(ORDERS), 50  # 2500 pixels are more than a tile
+    of = Pipeline([ColorJitter(size, 0.8, 0.8, 0.8, 0.5, form=form)], size, (0.5,) * 3, (0.5,) * 3, engine)
+    pixels, sizes = noise(b, 3, 60, 60), torch.full((b, 2), 60)
+    omega = of.sample(Draws.of(0, 0, torch.arange(b), 0), sizes)
+    omega["color_jitter"][:, 4] = torch.arange(b) % len(ORDERS)
+    everything, named = of.apply(pixels, sizes, omega), of.apply(pixels, sizes, omega, ["color_diff", "nothing"])
+    monkeypatch.setattr(ColorJitter, "measure", None)  # to call it would be an error
+    nothing = of.apply(pixels, sizes, omega, ())
+    assert torch.equal(nothing.image, everything.image)
+    assert torch.equal(named.image, everything.image)
+    assert everything.omega.keys() == named.omega.keys() == {"color_jitter", "color_diff"} == of.spaces.keys()
+    assert torch.equal(named.omega["color_diff"], everything.omega["color_diff"])
+    assert nothing.omega.keys() == {"color_jitter"}
+
+
 @pytest.mark.parametrize(
     "order", list(itertools.permutations(("flip", "color_jitter", "gaussian_blur", "rotate90")))[::5]
 )
@@ -247,6 +265,20 @@ def test_a_users_augmentation_acts_at_its_place_and_the_others_stay_fused(
             monkeypatch.setattr(type(a), "apply", never)
             assert "fused" in vars(type(a))
     of.view(noise(8, 3, 20, 20), torch.full((8, 2), 20), torch.arange(8), 0, 0, 0)
+
+
+@pytest.mark.parametrize("engine", ["fused", "plain"])
+def test_of_what_a_users_augmentation_measures_that_alone_is_told_which_is_wanted(engine: str) -> None:
+    built = [*pipeline("flip()", "color_jitter()").augmentations, Tint(16)]
+    of = Pipeline(built, 16, (0.4,) * 3, (0.25,) * 3, engine)
+    pixels, sizes = noise(8, 3, 20, 20), torch.full((8, 2), 20)
+    omega = of.sample(Draws.of(0, 0, torch.arange(8), 0), sizes)
+    everything = of.apply(pixels, sizes, omega)
+    for wanted in ((), ("tint_mean",), ("color_diff",), ("color_diff", "tint_mean")):
+        view = of.apply(pixels, sizes, omega, wanted)
+        assert view.omega.keys() == {*omega, *wanted}
+        assert torch.equal(view.image, everything.image)
+        assert all(torch.equal(w, everything.omega[name]) for name, w in view.omega.items())
 
 
 def test_an_apply_of_its_own_is_not_taken_for_its_parents() -> None:

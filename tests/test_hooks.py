@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -457,7 +458,7 @@ def test_what_one_awareness_takes_from_a_view_is_taken_from_the_pixels_that_all_
 
 
 def test_without_an_awareness_that_plans_the_plan_is_the_recipes() -> None:
-    assert objective("simclr").plan(2) == plain_plan(2)
+    assert objective("simclr").plan(2) == tuple(replace(view, measure=frozenset()) for view in plain_plan(2))
     assert objective("swav", "pair").plan(5) == plain_plan(5)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -111,17 +112,28 @@ class Objective(nn.Module):
         """The awareness parts."""
         return [a for a in self.awareness.values() if isinstance(a, Awareness)]
 
+    @property
+    def reads(self) -> frozenset[str] | None:
+        """Names of what f and the awareness read of a view's omega; None is all there is."""
+        found = set() if self.online.f.reads is None else {self.online.f.reads}
+        for a in self.aware:
+            if a.reads is None:
+                return None
+            found |= set(a.reads)
+        return frozenset(found)
+
     def plan(self, count: int) -> Plan:
         """The views of the next step: the recipe's own ``count``, with what the awareness changes and adds.
 
-        Who makes f plans last: what f is told, all views carry.
+        Who makes f plans last: what f is told, all views carry. Nothing is measured that nobody reads.
         """
         plan = plain_plan(count)
         for a in sorted(self.aware, key=lambda a: type(a).encoder is not Awareness.encoder):
             before = len(plan)
             plan = a.plan(plan)
             a.own = range(before, len(plan))
-        self._plan = plan
+        reads = self.reads
+        plan = self._plan = tuple(replace(view, measure=reads) for view in plan)
         return plan
 
     def _check_compared(self) -> None:

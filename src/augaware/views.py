@@ -50,7 +50,8 @@ class ViewPlan:
     ``only`` names the augmentations that act, None is all of them, () is the whole image as it is. ``share`` names
     augmentations that take their omega from an earlier view, whether or not they are among those; ``tie`` those that
     have one omega for each so many consecutive images of a batch. ``given`` is omega that no augmentation draws, one
-    row for the whole batch.
+    row for the whole batch. ``measure`` names what is measured in the pixels, None is all there is; the objective says
+    so, who knows what is read.
     """
 
     law: int
@@ -61,6 +62,7 @@ class ViewPlan:
     share: Mapping[str, int] = field(default_factory=dict)
     tie: Mapping[str, int] = field(default_factory=dict)
     given: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    measure: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         for name in sorted(set(self.share) & set(self.tie)):

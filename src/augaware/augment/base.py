@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import ClassVar, TypeVar
 
@@ -54,6 +54,12 @@ class Augmentation(ABC):
     def measure(self, before: Tensor, after: Tensor) -> dict[str, Tensor]:
         """Parameters that only the pixels tell, (B, columns) each; empty for most."""
         return {}
+
+    def measured(self, before: Tensor, after: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """What :meth:`measure` reads, where it is among ``names``; not called where nothing is."""
+        if not any(name in names for name in self.measures):
+            return {}
+        return {name: w for name, w in self.measure(before, after).items() if name in names}
 
     def off(self, draws: Draws, omega: Tensor, p: float) -> Tensor:
         """omega with "not applied" in each row with probability 1 - p."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -66,7 +66,7 @@ class Pipeline:
 
     @property
     def spaces(self) -> Mapping[str, Space]:
-        """Name -> space of all that a view's omega holds, the measured parameters too."""
+        """Name -> space of all that a view's omega can hold, the measured parameters too."""
         found: dict[str, Space] = {}
         for a in self.augmentations:
             found |= {a.name: a.space, **a.measures}
@@ -76,23 +76,36 @@ class Pipeline:
         """Draw omega for images of ``sizes`` (B, 2): name -> (B, columns)."""
         return {a.name: a.sample(draws.stream(a.name), sizes) for a in self.augmentations}
 
-    def apply(self, pixels: Tensor | Ragged, sizes: Tensor, omega: Mapping[str, Tensor]) -> View:
+    def apply(
+        self,
+        pixels: Tensor | Ragged,
+        sizes: Tensor,
+        omega: Mapping[str, Tensor],
+        measure: Collection[str] | None = None,
+    ) -> View:
         """The view that ``omega`` makes of images: uint8, uint16 or [0, 1]; (B, C, H, W), of which ``sizes`` count, or
         as they lie in a buffer.
 
-        The view's omega is the one given and what the augmentations measured, where the pixels are. A stored omega
-        gives the same pixels again.
+        The view's omega is the one given and what the augmentations measured, where the pixels are: what ``measure``
+        names, None is all there is. A stored omega gives the same pixels again, whatever is measured.
         """
-        return self.begin(pixels, sizes, omega)()
+        return self.begin(pixels, sizes, omega, measure)()
 
-    def begin(self, pixels: Tensor | Ragged, sizes: Tensor, omega: Mapping[str, Tensor]) -> Callable[[], View]:
+    def begin(
+        self,
+        pixels: Tensor | Ragged,
+        sizes: Tensor,
+        omega: Mapping[str, Tensor],
+        measure: Collection[str] | None = None,
+    ) -> Callable[[], View]:
         """:meth:`apply`, begun: with more than one thread others may be at work on it, and the call waits for them."""
         self._check_channels(pixels.channels if isinstance(pixels, Ragged) else pixels.shape[1])
         apart = not isinstance(pixels, Ragged) and pixels.device.type != "cpu"
         if self.fused is None or apart or failure() is not None:
-            view = self.plain(pixels.padded() if isinstance(pixels, Ragged) else pixels, sizes, omega)
+            view = self.plain(pixels.padded() if isinstance(pixels, Ragged) else pixels, sizes, omega, measure)
             return lambda: view
-        made = self.fused.begin(pixels if isinstance(pixels, Ragged) else as_ragged(pixels), sizes, omega)
+        ragged = pixels if isinstance(pixels, Ragged) else as_ragged(pixels)
+        made = self.fused.begin(ragged, sizes, omega, self.spaces if measure is None else measure)
 
         def wait() -> View:
             image, measured = made()
@@ -100,16 +113,18 @@ class Pipeline:
 
         return wait
 
-    def plain(self, pixels: Tensor, sizes: Tensor, omega: Mapping[str, Tensor]) -> View:
+    def plain(
+        self, pixels: Tensor, sizes: Tensor, omega: Mapping[str, Tensor], measure: Collection[str] | None = None
+    ) -> View:
         """The same view by the plain form of each augmentation, on any device."""
+        measure = self.spaces if measure is None else measure
         recorded = {name: w.to(pixels.device, non_blocking=True) for name, w in omega.items()}
         x = self._resampled(pixels, sizes.to(pixels.device), recorded.get("crop"))
         for a in self.augmentations:
             if a.name != "crop":
                 before = x
                 x = a.apply(x, recorded[a.name])
-                if a.measures:
-                    recorded |= a.measure(before, x)
+                recorded |= a.measured(before, x, measure)
         x = x.mul(255).round().clamp(0, 255) if self.dtype == torch.uint8 else self.normalised(x)
         layout = torch.contiguous_format if self.planar else torch.channels_last
         return View(x.to(self.dtype).contiguous(memory_format=layout), recorded)

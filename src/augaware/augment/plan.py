@@ -132,6 +132,15 @@ class Camera:
         """
         return warm() if any(pipeline.fused for pipeline in self.pipelines) else None
 
+    def draw(self, plan: Plan, sizes: Tensor, index: Tensor, seed: int, epoch: int) -> list[dict[str, Tensor]]:
+        """The omega of each view of a batch, in line with the plan."""
+        pipelines = [self.pipeline(planned) for planned in plan]
+        drawn = _drawn(pipelines, sizes, index, seed, epoch)
+        for planned, pipeline, omega in zip(plan, pipelines, drawn, strict=True):
+            for a in pipeline.augmentations:
+                omega[a.name] = _planned(planned, a, omega[a.name], drawn)
+        return drawn
+
     def take(
         self, plan: Plan, pixels: Tensor | Ragged, sizes: Tensor, index: Tensor, seed: int, epoch: int
     ) -> list[View]:
@@ -145,12 +154,10 @@ class Camera:
 
         Who begins the next batch before it waits for this one keeps all cores busy while the next is drawn.
         """
-        pipelines, begun = [self.pipeline(planned) for planned in plan], []
-        drawn = _drawn(pipelines, sizes, index, seed, epoch)
-        for planned, pipeline, omega in zip(plan, pipelines, drawn, strict=True):
-            for a in pipeline.augmentations:
-                omega[a.name] = _planned(planned, a, omega[a.name], drawn)
-            begun.append(pipeline.begin(pixels, sizes, omega))
+        begun = [
+            self.pipeline(planned).begin(pixels, sizes, omega, planned.measure)
+            for planned, omega in zip(plan, self.draw(plan, sizes, index, seed, epoch), strict=True)
+        ]
         return lambda: [_taken(planned, wait()) for planned, wait in zip(plan, begun, strict=True)]
 
 
@@ -168,9 +175,8 @@ def _planned(planned: ViewPlan, a: Augmentation, omega: Tensor, drawn: Sequence[
 
 def _taken(planned: ViewPlan, view: View) -> View:
     """``view`` with what the plan gives it."""
-    image, b = view.image, len(view.image)
-    told = {key: torch.tensor(row, device=image.device).repeat(b, 1) for key, row in planned.given.items()}
-    return View(image.contiguous(memory_format=torch.channels_last), view.omega | told)
+    told = {key: torch.tensor(row, device=view.image.device).repeat(len(view), 1) for key, row in planned.given.items()}
+    return View(view.image, view.omega | told)
 
 
 def _drawn(

@@ -63,7 +63,7 @@ class AugSelf(Awareness):
         self.scaled, self.mirror = scaled, mirror
         self.spaces = setting.spaces
         self.lam = {name: float(weights[name]) for name in setting.check("augself", "targets", weights)}
-        self.compares = tuple(self.lam)
+        self.compares = self.reads = tuple(self.lam)
         self.phi = nn.ModuleDict(
             {name: mlp((2 * setting.dim, hidden, hidden, setting.spaces[name].outputs)) for name in self.lam}
         )

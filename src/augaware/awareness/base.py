@@ -155,14 +155,16 @@ class Awareness(nn.Module, ABC):
 
     ``branches`` is how many embeddings z holds, side by side, each with a copy of the host of its own (:meth:`pair`).
     ``needs_negatives``: the method means nothing without negatives. ``compares``: names whose omega must differ between
-    the host's views, or there is nothing to learn. ``projected``: the views that it adds go through g too. ``own``, set
-    by the objective: the numbers of the views that it added.
+    the host's views, or there is nothing to learn. ``projected``: the views that it adds go through g too. ``reads``:
+    names of what it reads of omega (crop brings flip along); what is measured in the pixels is measured only where it
+    is read. None is all there is. ``own``, set by the objective: the numbers of the views that it added.
     """
 
     branches: int = 1
     needs_negatives: bool = False
     compares: Sequence[str] = ()
     projected: bool = False
+    reads: Sequence[str] | None = None
     own: range = range(0)
 
     @property

@@ -28,6 +28,7 @@ class CARE(Awareness):
     """
 
     projected = True
+    reads = ()
 
     def __init__(self, setting: Setting, lam: float = 0.01, chunk: int = 32) -> None:
         super().__init__()

@@ -66,7 +66,7 @@ class Cassle(Awareness):
             raise RequestError("awareness 'cassle': depth=0 hands over omega itself, which is for how='concat' only")
         self.random = condition == RANDOM
         chosen = setting.spaces if condition in (None, RANDOM) else condition
-        self.names = setting.check("cassle", "condition", chosen)
+        self.names = self.reads = setting.check("cassle", "condition", chosen)
         if not self.names:
             raise RequestError("awareness 'cassle': condition is empty; without one, use --aware vanilla")
         self.spaces = setting.spaces

@@ -51,6 +51,7 @@ class EquiMod(Awareness):
         self.lam, self.temperature = lam, temperature
         chosen = setting.drawn if condition is None else setting.spaces if condition == ALL else condition
         self.told = Told(setting.check("equimod", "condition", chosen, empty=False), setting.spaces)
+        self.reads = self.told.names
         numbers = self.told.numbers
         self.g = mlp((setting.dim, hidden_dim, hidden_dim, output_dim), last="bn_plain")
         self.t = nn.Sequential(nn.BatchNorm1d(numbers, affine=False), mlp((numbers, told_dim), last="bn"))

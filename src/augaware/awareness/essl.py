@@ -34,6 +34,8 @@ class ESSL(Awareness):
     p's two hidden layers, with layer normalisation.
     """
 
+    reads = ()
+
     def __init__(
         self,
         setting: Setting,

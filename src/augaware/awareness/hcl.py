@@ -28,6 +28,7 @@ class HCL(Awareness):
     """
 
     needs_negatives = True
+    reads = ()
 
     def __init__(self, setting: Setting, beta: float = 1.0, tau: float = 0.1) -> None:
         super().__init__()

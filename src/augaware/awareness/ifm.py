@@ -26,6 +26,7 @@ class IFM(Awareness):
     """
 
     needs_negatives = True
+    reads = ()
 
     def __init__(self, setting: Setting, eps: float = 0.1, alpha: float = 1.0) -> None:
         super().__init__()

@@ -35,6 +35,7 @@ class LooC(Awareness):
     """
 
     needs_negatives = True
+    reads = ()
 
     def __init__(self, setting: Setting, names: Sequence[str] = ("color_jitter",), separate: bool = False) -> None:
         super().__init__()

@@ -21,6 +21,8 @@ __all__ = ["Shared"]
 class Shared(Awareness):
     """All views of an image have the parameters of its first view for ``names``; None is all that is photometric."""
 
+    reads = ()
+
     def __init__(self, setting: Setting, names: Sequence[str] | None = None) -> None:
         super().__init__()
         chosen = sorted(set(setting.drawn) - set(setting.geometric)) if names is None else names

@@ -61,6 +61,7 @@ class SIE(Awareness):
         check_widths("awareness 'sie'", hidden_dim=hidden_dim, output_dim=output_dim)
         chosen = setting.drawn if condition is None else condition
         self.told = Told(setting.check("sie", "condition", chosen, empty=False), setting.spaces)
+        self.reads = self.told.names
         self.lam, self.alpha, self.beta, self.gamma = lam, invariance, variance, covariance
         self.n_inv = setting.dim // 2
         self.g = mlp((setting.dim - self.n_inv, hidden_dim, output_dim), last="no_bias")

@@ -37,6 +37,8 @@ class STL(Awareness):
     map of t without bias, with D^2 outputs.
     """
 
+    reads = ()
+
     def __init__(
         self,
         setting: Setting,

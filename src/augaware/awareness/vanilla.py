@@ -10,5 +10,7 @@ __all__ = ["Vanilla"]
 class Vanilla(Awareness):
     """The host as published: omega is not used."""
 
+    reads = ()
+
     def __init__(self, setting: Setting) -> None:
         super().__init__()

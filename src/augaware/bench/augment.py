@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from augaware.augment.engine.fused import failure
 from augaware.bench import pictures
 from augaware.bench.base import Bench, Side, Work, cores
-from augaware.bench.two_views import OURS, PEERS, TwoViews
+from augaware.bench.two_views import OURS, PARTS, PEERS, Part, TwoViews
 from augaware.errors import RequestError
 from augaware.ragged import Ragged
 
@@ -57,18 +59,19 @@ class Augment(Bench):
         return f"{made}; {', '.join(pictures.described(size) for size in self.sizes)}{slow}"
 
     def sides(self, peers: bool) -> list[Side]:
-        """Each with one core and with all."""
+        """Each with one core and with all, and with one the parts of our job."""
         kinds = {**OURS, **(PEERS if peers else {})}
-        if failure():
-            kinds = {name: kind for name, kind in kinds.items() if not kind.part}
-        return [
-            Side(name, threads, kind.note, kind.package, kind.module, kind.part)
+        sides = [
+            Side(name, threads, kind.note, kind.package, kind.module)
             for name, kind in kinds.items()
-            for threads in ((1,) if kind.part else sorted({1, cores()}))
+            for threads in sorted({1, cores()})
         ]
+        return sides + ([] if failure() else [Side(name, 1, part.note, part=True) for name, part in PARTS.items()])
 
     def work(self, name: str, threads: int, size: int, folder: Path) -> Work:
         """One pass is one batch."""
+        if name in PARTS:
+            return InTurns(PARTS[name], pictures.load(folder, size), size)
         kind, found = {**OURS, **PEERS}[name], pictures.load(folder, size)
         if threads > 1 and kind.alone:
             return Apart(kind, found, size, threads)
@@ -87,6 +90,32 @@ class Together(Work):
         for _ in self.views.stream(self.index, passes):
             pass
         return 0.0
+
+
+class InTurns(Work):
+    """Our job with a part of it and without, in turns in this process, on the same draws and in the same memory."""
+
+    def __init__(self, part: Part, images: Ragged, size: int) -> None:
+        self.items, self.index = 2 * len(images), torch.arange(len(images))
+        self.less, self.more = part.less(images, size), part.more(images, size)
+        self.more.camera = self.less.camera
+        self.costs: list[float] = []
+
+    def __call__(self, passes: int) -> float:
+        """All is done here; each pass begins with the other."""
+        self.costs = []
+        for number in range(passes):
+            spent = {}
+            for views in (self.less, self.more) if number % 2 else (self.more, self.less):
+                began = time.process_time()
+                views(self.index)
+                spent[views] = time.process_time() - began
+            self.costs.append(spent[self.more] / max(spent[self.less], 1e-9) - 1)
+        return 0.0
+
+    def found(self) -> dict[str, Any]:
+        """What the part costs: CPU time with it over that without, minus 1; the median of the passes."""
+        return {"costs": statistics.median(self.costs)}
 
 
 class Pieces(Dataset[tuple[Tensor, Tensor, float]]):

@@ -45,7 +45,7 @@ class Side:
     """One library at one number of threads; ``name`` is ``"augaware"``, a variant of it, or the peer's name.
 
     ``note``: how it is run, and in what its job differs. ``package`` (the distribution) and ``module`` say what must be
-    installed. ``part``: not the job but a part of ours, measured alone to see its share.
+    installed. ``part``: not the job but a part of ours; ``costs`` in what a round found is its CPU time over the rest.
     """
 
     name: str

@@ -20,7 +20,8 @@ def rows(measured: Mapping[Size, Sides], compare: Callable[[Sides], Mapping[Side
     the least and most of ``per_core``; ``rounds`` has them all, round by round. The others are [median, least, most]
     of ratios within a round: ``ours_per_core`` and ``ours_wall``, how many times as fast we are with as many threads;
     ``threads_wall``, how many times as fast the side is with all its threads as with one; of a part of our job
-    ``share``, its CPU time over all of ours. ``compared`` is what the bench has to say of what a side found.
+    ``costs``, its CPU time over that of the job without it. ``compared`` is what the bench has to say of what a side
+    found.
     """
     found = []
     for size, sides in measured.items():
@@ -39,10 +40,11 @@ def rows(measured: Mapping[Size, Sides], compare: Callable[[Sides], Mapping[Side
                 "note": side.note,
                 "version": _version(side.package),
             }
-            if side.name != OURS and (ours := given.get((OURS, side.threads))):
-                row["share" if side.part else "ours_per_core"] = ratios([turn.per_core for turn in ours], per_core)
-                if not side.part:
-                    row["ours_wall"] = ratios([turn.per_second for turn in ours], wall)
+            if side.part:
+                row["costs"] = _middle([turn.found["costs"] for turn in turns])
+            elif side.name != OURS and (ours := given.get((OURS, side.threads))):
+                row["ours_per_core"] = ratios([turn.per_core for turn in ours], per_core)
+                row["ours_wall"] = ratios([turn.per_second for turn in ours], wall)
             if side.threads > 1 and (alone := given.get((side.name, 1))):
                 row["threads_wall"] = ratios(wall, [turn.per_second for turn in alone])
             if side in compared:
@@ -53,8 +55,7 @@ def rows(measured: Mapping[Size, Sides], compare: Callable[[Sides], Mapping[Side
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
     """[median, least, most] of the ratios round by round."""
-    each = [a / b for a, b in zip(over, under, strict=True)]
-    return [statistics.median(each), min(each), max(each)]
+    return _middle([a / b for a, b in zip(over, under, strict=True)])
 
 
 def table(found: Sequence[Row], unit: str, measure: str) -> tuple[list[str], list[list[str]]]:
@@ -64,7 +65,7 @@ def table(found: Sequence[Row], unit: str, measure: str) -> tuple[list[str], lis
     further = list(dict.fromkeys(key for row in found for key in row.get("compared", {})))
     lines = []
     for row in found:
-        if "share" not in row:
+        if "costs" not in row:
             line = [row["side"], str(row["size"]), str(row["threads"])]
             line += [_spread([row["per_core"], *row["spread"]]), _number(row["wall"])]
             line += [_times(row.get(key)) for key in ("ours_per_core", "ours_wall", "threads_wall")]
@@ -74,15 +75,19 @@ def table(found: Sequence[Row], unit: str, measure: str) -> tuple[list[str], lis
 
 
 def remarks(found: Sequence[Row]) -> list[str]:
-    """What the columns of :func:`table` are, how each side was run, and the share of parts, in lines."""
+    """What the columns of :func:`table` are, how each side was run, and what parts cost, in lines."""
     lines = ["ours: how many times as fast; threads: how many times as fast as with one; both within a round"]
-    notes = dict.fromkeys((row["side"], row["version"], row["note"]) for row in found if "share" not in row)
+    notes = dict.fromkeys((row["side"], row["version"], row["note"]) for row in found if "costs" not in row)
     lines += [f"{side} {version or ''}: {note}" for side, version, note in notes]
     for row in found:
-        if "share" in row:
-            share = _spread([100 * part for part in row["share"]], ".2f")
-            lines.append(f"{row['side']}: {row['note']}, at {row['size']} px {share} % of the CPU time of ours")
+        if "costs" in row:
+            costs = _spread([100 * part for part in row["costs"]], "+.2f")
+            lines.append(f"{row['side']}: {row['note']}, at {row['size']} px {costs} % of CPU time")
     return lines
+
+
+def _middle(numbers: Sequence[float]) -> list[float]:
+    return [statistics.median(numbers), min(numbers), max(numbers)]
 
 
 def _number(value: float) -> str:

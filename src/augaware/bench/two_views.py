@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from augaware.augment.gaussian_blur import GaussianBlur
 from augaware.augment.plan import Camera
 from augaware.ragged import Ragged
 from augaware.recipe import Recipe
-from augaware.views import View, plain_plan
+from augaware.views import plain_plan
 
 Batches = tuple[Tensor, Tensor]
 PROCESSES = "; all threads: worker processes behind a DataLoader"
@@ -32,13 +33,12 @@ class TwoViews(ABC):
     """Two views (B, 3, size, size) of the images at ``index`` (B,), drawn anew at each call.
 
     ``package`` and ``module``: what must be installed. ``alone``: it has one core to itself whatever there are, so
-    that all cores are worker processes. ``part``: a part of our own job, not the job.
+    that all cores are worker processes.
     """
 
     package: ClassVar[str] = "augaware"
     module: ClassVar[str] = "augaware"
     alone: ClassVar[bool] = False
-    part: ClassVar[bool] = False
     note: ClassVar[str] = ""
 
     @abstractmethod
@@ -55,39 +55,42 @@ class TwoViews(ABC):
 
 
 class Ours(TwoViews):
-    """This library, omega included, as a recipe has it."""
+    """This library as a recipe has it, with omega: all that is drawn, which is what most awareness reads."""
 
-    engine = "auto"
-    note = "with omega"
+    engine: ClassVar[str] = "auto"
+    measure: ClassVar[frozenset[str] | None] = frozenset()
+    note = "with omega, all that is drawn"
 
     def __init__(self, images: Ragged, size: int) -> None:
         recipe = Recipe(data="", size=size, engine=self.engine)
-        self.images, self.camera, self.plan, self.epoch = images, Camera(recipe), plain_plan(2), 0
+        self.images, self.camera, self.epoch = images, Camera(recipe), 0
+        self.plan = tuple(replace(view, measure=self.measure) for view in plain_plan(2))
 
     def __call__(self, index: Tensor) -> Batches:
         """Through :meth:`Camera.take`, as in training."""
-        return _images(self._begin(index)())
+        return self._begin(index)()
 
     def stream(self, index: Tensor, passes: int) -> Iterator[Batches]:
         """With more than one thread the next batch is drawn while they are at work on this one."""
         ahead = torch.get_num_threads() > 1
-        begun = deque[Callable[[], list[View]]]()
+        begun = deque[Callable[[], Batches]]()
         for _ in range(passes):
             begun.append(self._begin(index))
             if len(begun) > ahead:
-                yield _images(begun.popleft()())
+                yield begun.popleft()()
         while begun:
-            yield _images(begun.popleft()())
+            yield begun.popleft()()
 
-    def _begin(self, index: Tensor) -> Callable[[], list[View]]:
+    def _begin(self, index: Tensor) -> Callable[[], Batches]:
         self.epoch += 1
         images = self.images[index]
-        return self.camera.begin(self.plan, images, images.sizes, index, 0, self.epoch)
+        taken = self.camera.begin(self.plan, images, images.sizes, index, 0, self.epoch)
 
+        def wait() -> Batches:
+            one, two = taken()
+            return one.image, two.image
 
-def _images(views: list[View]) -> Batches:
-    one, two = views
-    return one.image, two.image
+        return wait
 
 
 class Plain(Ours):
@@ -97,35 +100,31 @@ class Plain(Ours):
     note = "with omega, torch alone"
 
 
-class ColorDiff(TwoViews):
-    """What the fused engine does for omega alone: the channel means before and after the jitter, in 8 views of 10.
+class Measured(Ours):
+    """And what is measured in the pixels: color_diff."""
 
-    Contrast, where it is first, needs those before anyway; those after fall out of brightness or contrast as the last.
-    """
+    measure = None
 
-    part = True
-    note = "the sums over pixels that only omega needs"
 
-    def __init__(self, images: Ragged, size: int) -> None:
-        from numba import njit
+class Unkept(Ours):
+    """The same views without omega: drawn, or there is no view, used and thrown away."""
 
-        from augaware.augment.engine.colour import totals
-        from augaware.augment.engine.compiled import TILE
+    def _begin(self, index: Tensor) -> Callable[[], Batches]:
+        self.epoch += 1
+        images = self.images[index]
+        drawn = self.camera.draw(self.plan, images.sizes, index, 0, self.epoch)
+        fused = [pipeline.fused for pipeline in self.camera.pipelines]
+        one, two = (f.begin(images, images.sizes, omega, ()) for f, omega in zip(fused, drawn, strict=True) if f)
+        return lambda: (one()[0], two()[0])
 
-        def sums(x: Any, times: int, out: Any) -> None:
-            for _ in range(times):
-                for start in range(0, x.shape[1], TILE):
-                    r, g, b = x[0, start : start + TILE], x[1, start : start + TILE], x[2, start : start + TILE]
-                    r[0], g[0], b[0] = out  # a change, or the compiler sums once
-                    out[0], out[1], out[2] = totals(r, g, b)
 
-        self.sums = njit(nogil=True)(sums)
-        self.x, self.out = torch.rand(3, size * size).numpy(), torch.zeros(3).numpy()
+@dataclass(frozen=True)
+class Part:
+    """A part of our job: what ``more`` does beyond ``less``, on the same draws."""
 
-    def __call__(self, index: Tensor) -> Batches:
-        """Nothing to see."""
-        self.sums(self.x, round(2 * 0.8 * (3 / 4 + 1 / 2) * len(index)), self.out)
-        return torch.empty(0), torch.empty(0)
+    note: str
+    less: type[Ours]
+    more: type[Ours]
 
 
 class PerImage(TwoViews):
@@ -268,8 +267,12 @@ def _square(image: Tensor, size: int) -> Tensor:
     return resized.round().to(torch.uint8)
 
 
-OURS: Mapping[str, type[TwoViews]] = MappingProxyType(
-    {"augaware": Ours, "augaware plain": Plain, "augaware color_diff": ColorDiff}
+OURS: Mapping[str, type[TwoViews]] = MappingProxyType({"augaware": Ours, "augaware plain": Plain})
+PARTS: Mapping[str, Part] = MappingProxyType(
+    {
+        "augaware omega": Part("to keep all that is drawn, and hand it over with the views", Unkept, Ours),
+        "augaware color_diff": Part("to measure it in the pixels too, where an awareness reads it", Ours, Measured),
+    }
 )
 PEERS: Mapping[str, type[TwoViews]] = MappingProxyType(
     {"torchvision v2": TorchvisionV2, "kornia": Kornia, "albumentationsx": AlbumentationsX, "lightly": Lightly}

@@ -106,10 +106,11 @@ def turn_hue(r, g, b, turns):
 
 
 @compiled
-def recolour(r, g, b, a, first, last, by_gray, sums):
+def recolour(r, g, b, a, first, last, by_gray, sums, summed):
     """The operations at places first to last of the order, but for contrast, which needs the whole image.
 
-    The sum of each channel, which is ``sums`` before: in passing where that costs nothing.
+    The sum of each channel, which is ``sums`` before: in passing where that costs nothing, else where they are to be
+    ``summed``.
     """
     operation = BRIGHTNESS
     for place in range(first, last):
@@ -123,24 +124,29 @@ def recolour(r, g, b, a, first, last, by_gray, sums):
             saturate_by_gray(r, g, b, factor)
         else:
             saturate(r, g, b, factor)
-    return sums if operation == BRIGHTNESS else totals(r, g, b)
+    return sums if operation == BRIGHTNESS or not summed else totals(r, g, b)
 
 
 @compiled
 def jitter(x, a, by_gray, diff):
-    """Colour jitter; a: four factors, the four operations in order, whether it is applied."""
-    m, at = x.shape[1], 0
+    """Colour jitter; a: four factors, the four operations in order, whether it is applied.
+
+    ``diff`` (3,) receives the means of the channels before minus after; (0,) where nobody wants them.
+    """
+    m, at, measured, sums = x.shape[1], 0, len(diff) == 3, (f32(0), f32(0), f32(0))
     while a[4 + at] != CONTRAST:
         at += 1
     gray = f32(0)
     for start in range(0, m, TILE):
         stop = min(m, start + TILE)
         r, g, b = x[0, start:stop], x[1, start:stop], x[2, start:stop]
-        sums = totals(r, g, b)
-        diff[0] += sums[0]
-        diff[1] += sums[1]
-        diff[2] += sums[2]
-        sums = recolour(r, g, b, a, 0, at, by_gray, sums)
+        if measured or at == 0:
+            sums = totals(r, g, b)
+        if measured:
+            diff[0] += sums[0]
+            diff[1] += sums[1]
+            diff[2] += sums[2]
+        sums = recolour(r, g, b, a, 0, at, by_gray, sums, True)
         gray += luma(sums[0], sums[1], sums[2])
     factor = a[CONTRAST]
     other = (f32(1) - factor) * gray / f32(m)
@@ -148,11 +154,12 @@ def jitter(x, a, by_gray, diff):
         stop = min(m, start + TILE)
         r, g, b = x[0, start:stop], x[1, start:stop], x[2, start:stop]
         sums = blend(r, factor, other), blend(g, factor, other), blend(b, factor, other)
-        sums = recolour(r, g, b, a, at + 1, 4, by_gray, sums)
-        diff[0] -= sums[0]
-        diff[1] -= sums[1]
-        diff[2] -= sums[2]
-    for c in range(3):
+        sums = recolour(r, g, b, a, at + 1, 4, by_gray, sums, measured)
+        if measured:
+            diff[0] -= sums[0]
+            diff[1] -= sums[1]
+            diff[2] -= sums[2]
+    for c in range(len(diff)):
         diff[c] /= f32(m)
 
 

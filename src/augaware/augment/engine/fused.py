@@ -13,7 +13,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -74,10 +74,10 @@ class Fused:
         if not isinstance(self.stages[-1], Run):
             self.stages.append(Run([]))  # normalisation
 
-    def begin(self, images: Ragged, sizes: Tensor, omega: Omega) -> Made:
+    def begin(self, images: Ragged, sizes: Tensor, omega: Omega, measure: Collection[str]) -> Made:
         """Images whose top left ``sizes`` (B, 2) count -> (B, C, size, size), normalised, and what was measured.
 
-        With more than one thread, others make the last pass, and the call waits for them.
+        ``measure`` names what is. With more than one thread, others make the last pass, and the call waits for them.
         """
         whole = torch.cat((torch.zeros_like(sizes), sizes), dim=1)
         boxes = omega_to_box(omega["crop"], sizes) if "crop" in omega else whole
@@ -85,15 +85,15 @@ class Fused:
         *before, last = self.stages
         for stage in before:
             if isinstance(stage, Run):
-                x, found = self._pass(images, boxes, stage, omega)()
+                x, found = self._pass(images, boxes, stage, omega, measure)()
             else:
                 changed = stage.apply(x, omega[stage.name])
-                found = stage.measure(x, changed) if stage.measures else {}
+                found = stage.measured(x, changed, measure)
                 x, sizes = changed, torch.tensor([[self.size, self.size]]).expand(len(x), 2)
                 images, boxes = as_ragged(x), torch.cat((torch.zeros_like(sizes), sizes), dim=1)
             measured |= found
         assert isinstance(last, Run)
-        made = self._pass(images, boxes, last, omega, last=True)
+        made = self._pass(images, boxes, last, omega, measure, last=True)
 
         def wait() -> tuple[Tensor, dict[str, Tensor]]:
             image, found = made()
@@ -101,7 +101,9 @@ class Fused:
 
         return wait
 
-    def _pass(self, images: Ragged, boxes: Tensor, run: Run, omega: Omega, last: bool = False) -> Made:
+    def _pass(
+        self, images: Ragged, boxes: Tensor, run: Run, omega: Omega, measure: Collection[str], last: bool = False
+    ) -> Made:
         from augaware.augment.engine import kernel
 
         b, channels, data = len(images), images.channels, images.data
@@ -115,7 +117,9 @@ class Fused:
         kind, numbers_of = KINDS[dtype]
         memory = self.memory.array(b * channels * self.size**2, numbers_of)
         places_in_data = images.offsets.contiguous().numpy(), images.sizes.contiguous().numpy()
-        given, moved = (*places_in_data, boxes.to(torch.int32).numpy(), numbers), np.zeros((b, 3), np.float32)
+        given = *places_in_data, boxes.to(torch.int32).numpy(), numbers
+        names = [name for a in run.augmentations for name in a.measures if name in measure]
+        moved = np.zeros((b, 3 if names else 0), np.float32)
         what = unit, self.size, run.codes, places, run.kernels, scale, shift, kind, planar
         taken = np.zeros(1, np.int64)  # images that a thread has begun: each takes the next one
 
@@ -135,7 +139,7 @@ class Fused:
             shape = (channels, self.size, self.size) if planar else (self.size, self.size, channels)
             image = torch.from_numpy(memory).view(dtype).view(b, *shape)
             image = image if planar else image.permute(0, 3, 1, 2)
-            return image, {name: torch.from_numpy(moved) for a in run.augmentations for name in a.measures}
+            return image, {name: torch.from_numpy(moved) for name in names}
 
         return wait
 
@@ -196,7 +200,7 @@ def failure() -> str | None:
     if missing() is None:
         pixels, sizes = torch.zeros((1, 3, 2, 2), dtype=torch.uint8), torch.tensor([[2, 2]])
         try:
-            Fused([], 2, (0.0,) * 3, (1.0,) * 3).begin(as_ragged(pixels), sizes, {})()
+            Fused([], 2, (0.0,) * 3, (1.0,) * 3).begin(as_ragged(pixels), sizes, {}, ())()
         except Exception as error:  # whatever a broken compiler says
             return _reason(error)
     return missing()

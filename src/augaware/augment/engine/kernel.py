@@ -56,8 +56,9 @@ def views(
     Image b is (C, H, W) = (C, *sizes[b]) in ``data`` (M,), from ``offsets[b]`` on. ``boxes`` (B, 4) int32: top, left,
     height, width of the crop. ``unit`` takes a pixel to [0, 1]. Operation k is ``codes[k]``; its arguments begin in
     column ``places[k]`` of ``numbers`` (B, P), and a blur has ``kernels[k]`` taps. ``diff`` (B, 3) receives what the
-    jitter did to the mean of each channel: before minus after. ``kind`` of numbers; (C, n, n) if ``planar``, else
-    (n, n, C). Threads share the work by calling this at once with one ``taken`` (1,), the count of images begun.
+    jitter did to the mean of each channel: before minus after; (B, 0) where nobody wants it. ``kind`` of numbers; (C,
+    n, n) if ``planar``, else (n, n, C). Threads share the work by calling this at once with one ``taken`` (1,), the
+    count of images begun.
     """
     channels = len(scale)
     height = width = widest = 1
