@@ -1,7 +1,7 @@
 """A run folder: recipe, environment, checkpoints, exported encoder. Written atomically, safe to load.
 
     DIR/recipe.json env.json metrics.jsonl log.txt tensorboard/
-        checkpoints/last.pt           everything a resume needs: weights, optimiser, step
+        checkpoints/last.pt           everything a resume needs: weights, optimiser, step; older ones beside (saves.py)
         snapshots/step-000100.safetensors
         export/encoder.safetensors    the plain weights of f, with export/config.json
         eval/<task>.json
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from augaware.augment.plan import pipelines
-from augaware.disk import held, replace_file, write_file
+from augaware.disk import held, write_file
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder
 from augaware.objective import encoder_spec
 from augaware.recipe import DEVICES, Recipe
+from augaware.saves import read_newest, write
 
-STATE_VERSION = 1
 EXPORT = "export/encoder.safetensors"
 
 
@@ -102,25 +102,13 @@ class Run:
             os.close(folder)
 
     def save_state(self, state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint in one step: a kill leaves the old one or the new one, never half of one."""
-        draft = self.last.with_suffix(".draft")
-        torch.save({"version": STATE_VERSION, **state}, draft)
-        replace_file(draft, self.last)
+        """Replace the newest checkpoint in one step; training does it beside the step, with :class:`saves.Saver`."""
+        write(state, self.last)
 
     def load_state(self) -> dict[str, Any] | None:
-        """The newest checkpoint, or None before the first. Nothing in the file is executed (``weights_only``)."""
-        if not self.last.exists():
-            return None
-        try:
-            state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever torch says of a damaged file
-            raise RequestError(
-                f"{str(self.last)!r} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
-            ) from None
-        found = state.get("version") if isinstance(state, dict) else None
-        if found != STATE_VERSION:
-            raise RequestError(f"{str(self.last)!r} has version {found!r}, this augaware reads {STATE_VERSION}")
-        return state
+        """The newest checkpoint that is whole, or None before the first; says which are damaged."""
+        found = read_newest(self.last)
+        return None if found is None else found[0]
 
     def export(self, encoder: Encoder, name: str = EXPORT) -> Path:
         """Write f's weights, and beside them what is needed to use them (``config.json``)."""
@@ -136,6 +124,28 @@ class Run:
         write_file(file.with_name("config.json"), (json.dumps(config, indent=2) + "\n").encode())
         write_file(file, save(plain_weights(encoder)))  # last: where it stands, the export is complete
         return file
+
+
+FREE = (  # what never reaches the weights, and where they are computed
+    *("device", "data", "store", "memory_gib", "log_steps", "checkpoint_seconds", "checkpoints"),
+    *("snapshots", "health_images", "init"),
+)
+
+
+def check_unchanged(run: Run, started: Any) -> None:
+    """Raise :class:`RequestError` where recipe.json is not what its checkpoint was ``started`` with, field by field.
+
+    ``data`` may lie elsewhere: its fingerprint is compared instead. A checkpoint of version 1 does not know.
+    """
+    if not isinstance(started, str):
+        return
+    before, now = asdict(Recipe.from_json(started)), asdict(run.recipe)
+    changed = [f"{key}: {before[key]!r} -> {now[key]!r}" for key in now if before[key] != now[key] and key not in FREE]
+    if changed:
+        raise RequestError(
+            f"recipe.json of {str(run.path)!r} was changed since its checkpoint: {'; '.join(changed)}; put it back, or "
+            f"start a new run: augaware pretrain --init-from"
+        )
 
 
 def check_device(device: str) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from augaware.cli_lists import doctor, list_
-from augaware.errors import RequestError
+from augaware.errors import RequestError, RunError
 
 app = typer.Typer(
     help="Augmentation-aware self-supervised learning: any host x any way of using omega.",
@@ -216,6 +216,10 @@ def main(arguments: list[str] | None = None) -> int:
         code = result if isinstance(result, int) else 0
     except RequestError as error:
         return _refuse(str(error))
+    except RunError as error:
+        return _refuse(str(error), 1)
+    except SystemExit as ended:  # a run that a signal stopped has said so
+        return ended.code if isinstance(ended.code, int) else 1
     except _UsageError as error:
         return _refuse(error.format_message() + _value_of(error, given))
     except (KeyboardInterrupt, typer.Abort):
@@ -232,9 +236,9 @@ def _value_of(error: Any, given: list[str]) -> str:
     return values[-1] if values else ""
 
 
-def _refuse(line: str) -> int:
+def _refuse(line: str, code: int = 2) -> int:
     print(f"augaware: {' '.join(line.split())}", file=sys.stderr)
-    return 2
+    return code
 
 
 if __name__ == "__main__":
