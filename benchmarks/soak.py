@@ -26,7 +26,7 @@ import torch
 EVERY = float(os.environ.get("AUGAWARE_SOAK_EVERY", "60"))  # seconds between kills, on average
 CLOCK = ("images_per_second", "data_wait", "views_share")
 RUN = [
-    *("--data", "shapes(n=2048)", "--encoder", "tiny(widths=(32, 64, 128, 256))", "--size", "32", "--batch-size", "64"),
+    *("--data", "shapes(n=1024)", "--encoder", "tiny(widths=(16, 32, 64, 128))", "--size", "24", "--batch-size", "32"),
     *("--host", "byol()", "--aware", "augself()", "--aware", "cassle()", "--device", "cpu", "--precision", "fp32"),
     *("--set", "checkpoint_seconds=2", "--set", "log_steps=5", "--set", "health_images=128", "--set", "snapshots=10"),
 ]
@@ -106,12 +106,13 @@ def main(seconds: float) -> int:
         )
         process = augaware(*command)
         number = signal.SIGTERM if sum(kills.values()) % 5 == 4 else signal.SIGKILL
-        # One in six strikes while it still starts.
-        until = time.monotonic() + (
-            chosen.uniform(0, 8) if chosen.random() < 1 / 6 else EVERY * chosen.uniform(0.5, 1.5)
-        )
+        at_start = chosen.random() < 1 / 6  # the others strike once it trains
+        wait = chosen.uniform(0, 5) if at_start else EVERY * chosen.uniform(0.2, 1.8)
+        until = time.monotonic() + wait
         while process.poll() is None and time.monotonic() < until:
-            time.sleep(0.01)
+            time.sleep(0.005)
+            if not at_start and struck(run, before) == "at the start":
+                until = time.monotonic() + wait
             if took is None and left_alone.poll() is not None:
                 took = time.monotonic() - began
         if process.poll() is None:

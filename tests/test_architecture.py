@@ -50,7 +50,8 @@ MAY_IMPORT = {
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
     "pretrain": LEAVES
     | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
-    | {"hosts.base", "optim", "faults", "saves"},
+    | {"hosts.base", "optim", "faults", "initial", "saves"},
+    "initial": LEAVES | {"checkpoint", "nets", "recipe"},
     "replay": LEAVES | {"checkpoint", "data", "faults", "pretrain"},
     **dict.fromkeys(("__init__", "api", "cli", "cli_lists", "demo", "demo_page"), ANYTHING),
 }

@@ -27,6 +27,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from augaware import lookup
 from augaware.augment.plan import pipelines
 from augaware.disk import held, write_file
 from augaware.errors import RequestError
@@ -36,6 +37,11 @@ from augaware.recipe import DEVICES, Recipe
 from augaware.saves import read_newest, write
 
 EXPORT = "export/encoder.safetensors"
+LONGEST = 1 << 20  # bytes of a recipe
+FREE = (  # of a recipe: what never reaches the weights, and where they are computed
+    *("device", "data", "store", "memory_gib", "log_steps", "checkpoint_seconds", "checkpoints"),
+    *("snapshots", "health_images"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,15 +71,23 @@ class Run:
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
-        """Read an existing run folder. Raises :class:`RequestError` when it is not one."""
+        """Read an existing run folder; nothing in it is executed (:func:`augaware.lookup.check_trusted`).
+
+        Raises :class:`RequestError` when it is not one.
+        """
         path = Path(path)
         file = path / "recipe.json"
         if not file.is_file():
             raise RequestError(f"{str(path)!r} is not a run folder: it has no recipe.json")
         try:
-            return cls(path, Recipe.from_json(file.read_text()))
-        except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError):
+            if file.stat().st_size > LONGEST:
+                raise TypeError
+            recipe = Recipe.from_json(file.read_text())
+        except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError, RecursionError):
             raise RequestError(f"{str(file)!r} is damaged: not a recipe in JSON") from None
+        specs = (recipe.host, recipe.encoder, *recipe.aware, *recipe.augment, *recipe.views)
+        lookup.check_trusted(specs, str(file))
+        return cls(path, recipe)
 
     @property
     def encoder(self) -> str:
@@ -89,6 +103,26 @@ class Run:
     def last(self) -> Path:
         """The newest checkpoint's file."""
         return self.path / "checkpoints" / "last.pt"
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint, whole or not."""
+        return any(self.last.parent.glob("*.pt"))
+
+    def check_unchanged(self, started: Any) -> None:
+        """Raise :class:`RequestError` where recipe.json is not what the checkpoint was ``started`` with, by field.
+
+        What is ``FREE`` may change; ``data`` has a fingerprint of its own. A checkpoint of version 1 does not know.
+        """
+        if not isinstance(started, str):
+            return
+        before, now = asdict(Recipe.from_json(started)), asdict(self.recipe)
+        changed = [f"{k}: {before[k]!r} -> {now[k]!r}" for k in now if before[k] != now[k] and k not in FREE]
+        if changed:
+            raise RequestError(
+                f"recipe.json of {str(self.path)!r} was changed since its checkpoint: {'; '.join(changed)}; put it "
+                "back, or start a new run with it: augaware pretrain --init-from, from an encoder of this one"
+            )
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -126,28 +160,6 @@ class Run:
         return file
 
 
-FREE = (  # what never reaches the weights, and where they are computed
-    *("device", "data", "store", "memory_gib", "log_steps", "checkpoint_seconds", "checkpoints"),
-    *("snapshots", "health_images", "init"),
-)
-
-
-def check_unchanged(run: Run, started: Any) -> None:
-    """Raise :class:`RequestError` where recipe.json is not what its checkpoint was ``started`` with, field by field.
-
-    ``data`` may lie elsewhere: its fingerprint is compared instead. A checkpoint of version 1 does not know.
-    """
-    if not isinstance(started, str):
-        return
-    before, now = asdict(Recipe.from_json(started)), asdict(run.recipe)
-    changed = [f"{key}: {before[key]!r} -> {now[key]!r}" for key in now if before[key] != now[key] and key not in FREE]
-    if changed:
-        raise RequestError(
-            f"recipe.json of {str(run.path)!r} was changed since its checkpoint: {'; '.join(changed)}; put it back, or "
-            f"start a new run: augaware pretrain --init-from"
-        )
-
-
 def check_device(device: str) -> None:
     """Raise :class:`RequestError` for a device that is unknown or not there."""
     if device not in DEVICES:
@@ -180,11 +192,16 @@ def load_weights(encoder: Encoder, file: Path) -> None:
         raise RequestError(f"{str(file)!r} is not a readable safetensors file: {error}") from None
     expected = encoder.backbone.state_dict()
     missing = sorted(set(expected) - set(weights))
-    wrong = sorted(k for k in expected if k in weights and weights[k].shape != expected[k].shape)
+    wrong = sorted(k for k in expected if k in weights and not _fits(weights[k], expected[k]))
     if missing or wrong:
-        named = f"{len(missing)} tensors are missing" if missing else f"{len(wrong)} tensors have another shape"
+        named = f"{len(missing)} tensors are missing" if missing else f"{len(wrong)} tensors have another shape or kind"
         raise RequestError(f"{str(file)!r} does not fit the encoder: {named}, such as {(missing or wrong)[0]!r}")
     encoder.backbone.load_state_dict({k: weights[k] for k in expected})
+
+
+def _fits(found: Tensor, expected: Tensor) -> bool:
+    """Whether one can stand for the other: half precision for full, but no whole numbers for real ones."""
+    return found.shape == expected.shape and found.is_floating_point() == expected.is_floating_point()
 
 
 def seeded_encoder(spec: str, seed: int) -> Encoder:

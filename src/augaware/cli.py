@@ -33,6 +33,9 @@ def pretrain(
     host: Annotated[str | None, typer.Option(help="the method, such as simclr or 'simclr(temperature=0.1)'")] = None,
     aware: Annotated[list[str] | None, typer.Option(help="how omega is used, such as 'cassle()'; repeatable")] = None,
     encoder: Annotated[str | None, typer.Option(help="resnet18, tiny, timm/NAME, torchvision/NAME")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(help="f starts with these weights: a run folder or a .safetensors file")
+    ] = None,
     size: Annotated[int | None, typer.Option(help="side of the views in pixels")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the data")] = None,
     batch_size: Annotated[int | None, typer.Option(help="images per step")] = None,
@@ -48,6 +51,7 @@ def pretrain(
     settings = parse_settings(set or [])
     arguments: dict[str, Any] = {"host": host, "aware": aware, "encoder": encoder, "size": size, "epochs": epochs}
     arguments |= {"batch_size": batch_size, "seed": seed, "device": device, "precision": precision}
+    arguments |= {"init_from": init_from}
     run = api.pretrain(data, out=out, recipe=recipe, set=settings, **arguments)
     typer.echo(f"run {run}; next: augaware eval {run} --task \"linear_probe('NAME')\" --data ROOT")
 

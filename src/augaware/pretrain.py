@@ -18,15 +18,18 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from augaware import lookup
 from augaware.augment.engine.fused import failure, require
 from augaware.augment.plan import Camera
-from augaware.checkpoint import Run, check_device, check_unchanged, environment, refuse_existing, resuming
+from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
 from augaware.data.loader import Loader, open_source
+from augaware.data.tar import TARS
 from augaware.errors import RequestError
 from augaware.faults import Watch, diverged, resumable
 from augaware.health import Panel
 from augaware.hosts.base import Moment
+from augaware.initial import initialise, pinned
 from augaware.log import Clock, Log
 from augaware.nets.base import build_encoder
 from augaware.objective import Network, Objective, encoder_spec
@@ -44,6 +47,7 @@ SETTLED = 100  # steps before which the embeddings of a healthy run may still al
 def start(recipe: Recipe, out: Path | str) -> Run:
     """Pretrain a new run in the folder ``out``, which must not exist. Raises :class:`RequestError` before making it."""
     refuse_existing(out, resuming(out))  # before the images are read
+    recipe = pinned(recipe)
     with Display("reading images", total=1) as display:
         trainer = Trainer(recipe, display)
     run = Run.create(out, recipe, environment())
@@ -57,18 +61,24 @@ def resume(path: Path | str) -> Run:
     run = Run.open(path)
     if run.exported.exists():
         return run
+    data = run.recipe.data
+    if not (data.endswith(TARS) or Path(data).expanduser().exists()):
+        lookup.check_trusted([data.partition("(")[0]], str(run.path / "recipe.json"))
     with run.alone():
         with Display("reading images", total=1) as display:
-            trainer = Trainer(run.recipe, display)
+            trainer = Trainer(run.recipe, display, begun=run.begun)
         trainer.train(run)
     return run
 
 
 class Trainer:
-    """All that a recipe names, built; wrong requests are found here, before anything is written."""
+    """All that a recipe names, built; wrong requests are found here, before anything is written.
 
-    def __init__(self, recipe: Recipe, display: Display) -> None:
-        self.recipe = recipe
+    A run that has ``begun`` has its weights in a checkpoint, not where the recipe's ``init`` says.
+    """
+
+    def __init__(self, recipe: Recipe, display: Display, begun: bool = False) -> None:
+        self.recipe, self._init = recipe, "" if begun else recipe.init
         check_device(recipe.device)
         self.fabric = Fabric(accelerator=recipe.device, devices=1, precision=_precision(recipe))
         self.camera = Camera(recipe)
@@ -104,6 +114,7 @@ class Trainer:
         torch.manual_seed(word(recipe.seed))
         spaces = self.camera.pipelines[0].spaces
         f = build_encoder(encoder_spec(recipe.encoder, recipe.aware, spaces))
+        initialise(f, self._init)
         objective = Objective.from_specs(f, recipe.host, recipe.aware, spaces, classes)
         objective.check_views(len(self.camera.pipelines))
         self.camera.check(objective.plan(len(self.camera.pipelines)), recipe.batch_size)
@@ -137,7 +148,7 @@ class Trainer:
                         watch.see(step, parts["loss"])
                     step += 1
                     saver.check()
-                    ended, asked = step % self.steps_per_epoch == 0, self._asked(stop)
+                    ended, asked = step % self.steps_per_epoch == 0, stop.agreed()
                     due = ended or asked or time.monotonic() - saved >= recipe.checkpoint_seconds
                     logged = step % recipe.log_steps == 0 or ended
                     if logged or due or self.fabric.device.type == "cpu":
@@ -167,10 +178,6 @@ class Trainer:
     def _batches(self, epoch: int) -> Sequence[Tensor]:
         """The indices of each step's images in ``epoch``."""
         return torch.split(epoch_order(len(self.source), self.recipe.seed, epoch), self.recipe.batch_size)
-
-    def _asked(self, stop: Stop) -> bool:
-        """Whether the run is to stop after this step: of several processes, all must say the same."""
-        return bool(stop.asked)
 
     def _check_finite(self, run: Run, watch: Watch, parts: dict[str, Tensor]) -> None:
         """Raise :class:`RunError` where the loss of a step was NaN or infinite."""
@@ -224,6 +231,8 @@ class Trainer:
             f"{len(self.source)} images of {recipe.data!r} at {recipe.size} px; {recipe.epochs} epochs of "
             f"{self.steps_per_epoch} steps; {self.fabric.device}, {_precision(recipe)}, views {self._engine()}"
         )
+        if self._init:
+            display.line(f"f starts from {recipe.init} (file#sha256)")
         self._tell_skipped(display)
 
     def _engine(self) -> str:
@@ -264,7 +273,7 @@ class Trainer:
         if found is None:
             return 0, Saver(run.last, keep)
         state, file = found
-        check_unchanged(run, state.get("recipe"))
+        run.check_unchanged(state.get("recipe"))
         if state["fingerprint"] != self.source.fingerprint:
             raise RequestError(
                 f"data {self.recipe.data!r} has changed since {str(run.path)!r} was started; put the same images back"

@@ -36,6 +36,7 @@ class Recipe:
     host: str = "simclr()"
     aware: tuple[str, ...] = ()  # none is vanilla
     encoder: str = "resnet18"
+    init: str = ""  # weights of f to start from: a run folder or a .safetensors file, FILE#digest once it has been read
     augment: tuple[str, ...] = DEFAULT_AUGMENT
     views: tuple[str, ...] = ("view(2)",)  # how many, and where one differs: augment/plan.py
     size: int = 96  # side of a view in pixels
