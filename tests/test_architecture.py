@@ -17,7 +17,7 @@ FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path i
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 LEAVES = {"checks", "errors", "spaces", "views", "ragged", "losses", "random", "metrics", "lookup", "progress"}
-LEAVES |= {"distributed", "threads", "disk"}
+LEAVES |= {"distributed", "threads", "disk", "stop"}
 ANYTHING = {""}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
@@ -31,7 +31,9 @@ MAY_IMPORT = {
     "tasks": LEAVES | {"nets", "data", "augment.pipeline"},
     "recipe": LEAVES,
     "recipes": {"recipe", "errors"},
-    "checkpoint": LEAVES | {"augment", "nets", "objective", "recipe"},
+    "saves": LEAVES,
+    "faults": LEAVES,
+    "checkpoint": LEAVES | {"augment", "nets", "objective", "recipe", "saves"},
     "detectron2": LEAVES | {"nets"},
     "log": LEAVES,
     "health": LEAVES | {"augment", "data", "nets", "objective"},
@@ -48,7 +50,9 @@ MAY_IMPORT = {
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
     "pretrain": LEAVES
     | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
-    | {"hosts.base", "optim"},
+    | {"hosts.base", "optim", "faults", "initial", "saves"},
+    "initial": LEAVES | {"checkpoint", "nets", "recipe"},
+    "replay": LEAVES | {"checkpoint", "data", "faults", "pretrain"},
     **dict.fromkeys(("__init__", "api", "cli", "cli_lists", "demo", "demo_page"), ANYTHING),
 }
 

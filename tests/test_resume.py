@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from augaware import checkpoint
+from augaware import checkpoint, saves
 from augaware.checkpoint import Run
 from augaware.errors import RequestError
 from augaware.health import Panel
@@ -65,8 +65,7 @@ def in_step(call: int) -> Callable[[pytest.MonkeyPatch], None]:
 
 def in_log_line(call: int) -> Callable[[pytest.MonkeyPatch], None]:
     def half(log: Log, step: int, epoch: float, found: dict[str, float]) -> None:
-        log._handle.write(json.dumps({"step": step, "epoch": epoch, **found})[:25])
-        log._handle.flush()
+        log._handle.write(json.dumps({"step": step, "epoch": epoch, **found})[:25].encode())
 
     return lambda patch: patch.setattr(Log, "write", fails_at(call, Log.write, half))
 
@@ -80,7 +79,7 @@ def in_checkpoint_write(call: int) -> Callable[[pytest.MonkeyPatch], None]:
 
 def before_checkpoint_replaces(call: int) -> Callable[[pytest.MonkeyPatch], None]:
     def patched(patch: pytest.MonkeyPatch) -> None:
-        original, seen = checkpoint.replace_file, [0]
+        original, seen = saves.replace_file, [0]
 
         def replace(draft: Path, file: Path) -> None:
             seen[0] += file.name == "last.pt"
@@ -88,7 +87,7 @@ def before_checkpoint_replaces(call: int) -> Callable[[pytest.MonkeyPatch], None
                 raise Killed
             original(draft, file)
 
-        patch.setattr(checkpoint, "replace_file", replace)
+        patch.setattr(saves, "replace_file", replace)
 
     return patched
 

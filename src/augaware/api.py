@@ -24,6 +24,7 @@ def pretrain(
     host: str | None = None,
     aware: str | Sequence[str] | None = None,
     encoder: str | None = None,
+    init_from: str | Path | None = None,
     size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -35,8 +36,9 @@ def pretrain(
     """Pretrain an encoder on the images of ``data`` and return the new run folder ``out``.
 
     Starts from ``recipe`` (a name of ``augaware list recipes``) or from the defaults of
-    :class:`augaware.recipe.Recipe`; what is given here changes it, then what ``set`` names. Raises
-    :class:`RequestError` for a wrong request, before anything is written.
+    :class:`augaware.recipe.Recipe`; what is given here changes it, then what ``set`` names. ``init_from``, a run folder
+    or a ``.safetensors`` file, gives f its first weights. Raises :class:`RequestError` for a wrong request, before
+    anything is written, and :class:`augaware.errors.RunError` where a run cannot go on.
     """
     from augaware import lookup
     from augaware.pretrain import start
@@ -47,6 +49,7 @@ def pretrain(
         "host": host,
         "aware": (aware,) if isinstance(aware, str) else aware,
         "encoder": encoder,
+        "init": None if init_from is None else str(init_from),
         "size": size,
         "epochs": epochs,
         "batch_size": batch_size,

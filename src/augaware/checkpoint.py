@@ -1,7 +1,7 @@
 """A run folder: recipe, environment, checkpoints, exported encoder. Written atomically, safe to load.
 
     DIR/recipe.json env.json metrics.jsonl log.txt tensorboard/
-        checkpoints/last.pt           everything a resume needs: weights, optimiser, step
+        checkpoints/last.pt           everything a resume needs: weights, optimiser, step; older ones beside (saves.py)
         snapshots/step-000100.safetensors
         export/encoder.safetensors    the plain weights of f, with export/config.json
         eval/<task>.json
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,21 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from augaware import lookup
 from augaware.augment.plan import pipelines
-from augaware.disk import held, replace_file, write_file
+from augaware.disk import held, write_file
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder
 from augaware.objective import encoder_spec
 from augaware.recipe import DEVICES, Recipe
+from augaware.saves import read_newest, write
 
-STATE_VERSION = 1
 EXPORT = "export/encoder.safetensors"
+LONGEST = 1 << 20  # bytes of a recipe
+FREE = (  # of a recipe: what never reaches the weights, and where they are computed
+    *("device", "data", "store", "memory_gib", "log_steps", "checkpoint_seconds", "checkpoints"),
+    *("snapshots", "health_images"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,15 +71,23 @@ class Run:
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
-        """Read an existing run folder. Raises :class:`RequestError` when it is not one."""
+        """Read an existing run folder; nothing in it is executed (:func:`augaware.lookup.check_trusted`).
+
+        Raises :class:`RequestError` when it is not one.
+        """
         path = Path(path)
         file = path / "recipe.json"
         if not file.is_file():
             raise RequestError(f"{str(path)!r} is not a run folder: it has no recipe.json")
         try:
-            return cls(path, Recipe.from_json(file.read_text()))
-        except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError):
+            if file.stat().st_size > LONGEST:
+                raise TypeError
+            recipe = Recipe.from_json(file.read_text())
+        except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError, RecursionError):
             raise RequestError(f"{str(file)!r} is damaged: not a recipe in JSON") from None
+        specs = (recipe.host, recipe.encoder, *recipe.aware, *recipe.augment, *recipe.views)
+        lookup.check_trusted(specs, str(file))
+        return cls(path, recipe)
 
     @property
     def encoder(self) -> str:
@@ -90,6 +104,26 @@ class Run:
         """The newest checkpoint's file."""
         return self.path / "checkpoints" / "last.pt"
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint, whole or not."""
+        return any(self.last.parent.glob("*.pt"))
+
+    def check_unchanged(self, started: Any) -> None:
+        """Raise :class:`RequestError` where recipe.json is not what the checkpoint was ``started`` with, by field.
+
+        What is ``FREE`` may change; ``data`` has a fingerprint of its own. A checkpoint of version 1 does not know.
+        """
+        if not isinstance(started, str):
+            return
+        before, now = asdict(Recipe.from_json(started)), asdict(self.recipe)
+        changed = [f"{k}: {before[k]!r} -> {now[k]!r}" for k in now if before[k] != now[k] and k not in FREE]
+        if changed:
+            raise RequestError(
+                f"recipe.json of {str(self.path)!r} was changed since its checkpoint: {'; '.join(changed)}; put it "
+                "back, or start a new run with it: augaware pretrain --init-from, from an encoder of this one"
+            )
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the folder for this process. Raises :class:`RequestError` where another one trains in it."""
@@ -102,25 +136,13 @@ class Run:
             os.close(folder)
 
     def save_state(self, state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint in one step: a kill leaves the old one or the new one, never half of one."""
-        draft = self.last.with_suffix(".draft")
-        torch.save({"version": STATE_VERSION, **state}, draft)
-        replace_file(draft, self.last)
+        """Replace the newest checkpoint in one step; training does it beside the step, with :class:`saves.Saver`."""
+        write(state, self.last)
 
     def load_state(self) -> dict[str, Any] | None:
-        """The newest checkpoint, or None before the first. Nothing in the file is executed (``weights_only``)."""
-        if not self.last.exists():
-            return None
-        try:
-            state: dict[str, Any] = torch.load(self.last, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever torch says of a damaged file
-            raise RequestError(
-                f"{str(self.last)!r} cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
-            ) from None
-        found = state.get("version") if isinstance(state, dict) else None
-        if found != STATE_VERSION:
-            raise RequestError(f"{str(self.last)!r} has version {found!r}, this augaware reads {STATE_VERSION}")
-        return state
+        """The newest checkpoint that is whole, or None before the first; says which are damaged."""
+        found = read_newest(self.last)
+        return None if found is None else found[0]
 
     def export(self, encoder: Encoder, name: str = EXPORT) -> Path:
         """Write f's weights, and beside them what is needed to use them (``config.json``)."""
@@ -170,11 +192,16 @@ def load_weights(encoder: Encoder, file: Path) -> None:
         raise RequestError(f"{str(file)!r} is not a readable safetensors file: {error}") from None
     expected = encoder.backbone.state_dict()
     missing = sorted(set(expected) - set(weights))
-    wrong = sorted(k for k in expected if k in weights and weights[k].shape != expected[k].shape)
+    wrong = sorted(k for k in expected if k in weights and not _fits(weights[k], expected[k]))
     if missing or wrong:
-        named = f"{len(missing)} tensors are missing" if missing else f"{len(wrong)} tensors have another shape"
+        named = f"{len(missing)} tensors are missing" if missing else f"{len(wrong)} tensors have another shape or kind"
         raise RequestError(f"{str(file)!r} does not fit the encoder: {named}, such as {(missing or wrong)[0]!r}")
     encoder.backbone.load_state_dict({k: weights[k] for k in expected})
+
+
+def _fits(found: Tensor, expected: Tensor) -> bool:
+    """Whether one can stand for the other: half precision for full, but no whole numbers for real ones."""
+    return found.shape == expected.shape and found.is_floating_point() == expected.is_floating_point()
 
 
 def seeded_encoder(spec: str, seed: int) -> Encoder:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from augaware.cli_lists import doctor, list_
-from augaware.errors import RequestError
+from augaware.errors import RequestError, RunError
 
 app = typer.Typer(
     help="Augmentation-aware self-supervised learning: any host x any way of using omega.",
@@ -33,6 +33,9 @@ def pretrain(
     host: Annotated[str | None, typer.Option(help="the method, such as simclr or 'simclr(temperature=0.1)'")] = None,
     aware: Annotated[list[str] | None, typer.Option(help="how omega is used, such as 'cassle()'; repeatable")] = None,
     encoder: Annotated[str | None, typer.Option(help="resnet18, tiny, timm/NAME, torchvision/NAME")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(help="f starts with these weights: a run folder or a .safetensors file")
+    ] = None,
     size: Annotated[int | None, typer.Option(help="side of the views in pixels")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the data")] = None,
     batch_size: Annotated[int | None, typer.Option(help="images per step")] = None,
@@ -48,6 +51,7 @@ def pretrain(
     settings = parse_settings(set or [])
     arguments: dict[str, Any] = {"host": host, "aware": aware, "encoder": encoder, "size": size, "epochs": epochs}
     arguments |= {"batch_size": batch_size, "seed": seed, "device": device, "precision": precision}
+    arguments |= {"init_from": init_from}
     run = api.pretrain(data, out=out, recipe=recipe, set=settings, **arguments)
     typer.echo(f"run {run}; next: augaware eval {run} --task \"linear_probe('NAME')\" --data ROOT")
 
@@ -251,6 +255,10 @@ def main(arguments: list[str] | None = None) -> int:
         code = result if isinstance(result, int) else 0
     except RequestError as error:
         return _refuse(str(error))
+    except RunError as error:
+        return _refuse(str(error), 1)
+    except SystemExit as ended:  # a run that a signal stopped has said so
+        return ended.code if isinstance(ended.code, int) else 1
     except _UsageError as error:
         return _refuse(error.format_message() + _value_of(error, given))
     except (KeyboardInterrupt, typer.Abort):
@@ -267,9 +275,9 @@ def _value_of(error: Any, given: list[str]) -> str:
     return values[-1] if values else ""
 
 
-def _refuse(line: str) -> int:
+def _refuse(line: str, code: int = 2) -> int:
     print(f"augaware: {' '.join(line.split())}", file=sys.stderr)
-    return 2
+    return code
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The one error a user can cause: a request that names something wrong."""
+"""The errors that are said in one line: a request that names something wrong, a run that cannot go on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ class RequestError(ValueError):
     """The request is wrong. One line: which argument, which value, what is accepted, how to fix it.
 
     The command line prints it as it is and exits with code 2.
+    """
+
+
+class RunError(RuntimeError):
+    """A run cannot go on, through no fault of the request. One line: what happened, what is kept, how to go on.
+
+    The command line prints it as it is and exits with code 1.
     """
 
 

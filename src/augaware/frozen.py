@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from augaware import lookup
 from augaware.augment.plan import pipelines
 from augaware.checkpoint import Run, check_device, load_weights, seeded_encoder
 from augaware.distributed import join
@@ -106,7 +107,9 @@ def _from_run(run: Run) -> Frozen:
     recipe, spec = run.recipe, run.encoder
     if run.exported.exists():
         found = _config(run.exported).get("encoder")
-        spec = found if isinstance(found, str) else spec
+        if isinstance(found, str):
+            lookup.check_trusted([found], str(run.exported.with_name("config.json")))
+            spec = found
         f = build_encoder(spec)
         load_weights(f, run.exported)
     else:
@@ -167,6 +170,8 @@ def _from_file(path: Path, architecture: str | None) -> Frozen:
         raise RequestError(
             f"encoder {str(path)!r}: there is no config.json beside it; name it with --encoder, as resnet18"
         )
+    if architecture is None:
+        lookup.check_trusted([spec], str(path.with_name("config.json")))
     f = build_encoder(spec)
     load_weights(f, path)
     size, mean, std = (config.get(key, getattr(DEFAULT, key)) for key in ("size", "mean", "std"))
@@ -180,7 +185,7 @@ def _config(weights: Path) -> dict[str, Any]:
         return {}
     try:
         config = json.loads(beside.read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         config = []
     if not isinstance(config, dict):
         raise RequestError(f"{str(beside)!r} is damaged: not an object in JSON")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from augaware.disk import write_file
 
@@ -35,16 +38,24 @@ class Clock:
 
 
 class Log:
-    """metrics.jsonl and TensorBoard, continued from ``step``: lines that a killed run wrote after it are dropped."""
+    """metrics.jsonl and TensorBoard, continued from ``step``: lines that a killed run wrote after it are dropped.
 
-    def __init__(self, path: Path, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    Writing never fails. Lines of metrics.jsonl for which there is no room wait, and :meth:`settle` insists on them;
+    TensorBoard is given up. ``say`` hears of either, once.
+    """
 
-        self._file = path / "metrics.jsonl"
+    def __init__(self, path: Path, step: int, say: Callable[[str], None] = lambda line: None) -> None:
+        self._file, self._say = path / "metrics.jsonl", say
         kept = [line for line in self._lines() if line["step"] <= step]
         write_file(self._file, "".join(json.dumps(line) + "\n" for line in kept).encode())
-        self._handle: TextIO = self._file.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(path / "tensorboard"), purge_step=step + 1)
+        self._handle = self._file.open("ab", buffering=0)
+        self._pending = b""
+        self._told = False
+        self._board: Any = None
+        with self._boarding():
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(path / "tensorboard"), purge_step=step + 1)
 
     def _lines(self) -> list[dict[str, Any]]:
         found = []
@@ -59,13 +70,40 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self.settle()
         self._handle.close()
-        self._board.close()
+        if self._board is not None:
+            with self._boarding():
+                self._board.close()
 
     def write(self, step: int, epoch: float, numbers: dict[str, float]) -> None:
         """Append one line."""
         finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}  # JSON has no NaN
-        self._handle.write(json.dumps({"step": step, "epoch": round(epoch, 6), **finite}) + "\n")
-        self._handle.flush()
-        for name, value in numbers.items():
-            self._board.add_scalar(name, value, step)
+        self._pending += (json.dumps({"step": step, "epoch": round(epoch, 6), **finite}) + "\n").encode()
+        try:
+            self.settle()
+        except OSError as error:
+            if not self._told:
+                self._say(f"WARNING: metrics.jsonl cannot be written ({error.strerror}); its lines wait for room")
+            self._told = True
+        if self._board is not None:
+            with self._boarding():
+                for name, value in numbers.items():
+                    self._board.add_scalar(name, value, step)
+
+    def settle(self) -> None:
+        """Write what waits; a checkpoint is not written before the numbers up to it are. Raises :class:`OSError`."""
+        while self._pending:
+            self._pending = self._pending[self._handle.write(self._pending) :]
+
+    @contextmanager
+    def _boarding(self) -> Iterator[None]:
+        """What TensorBoard does inside may fail, and then it is left out from there on."""
+        try:
+            yield
+        except Exception as error:  # whatever it is, the run does not depend on it
+            self._board = None
+            self._say(
+                f"WARNING: TensorBoard's file cannot be written ({' '.join(str(error).split())}); going on without"
+            )

@@ -3,6 +3,8 @@
 ``build("hosts", "simclr(temperature=0.1)", dim)`` imports ``augaware.hosts.simclr``, takes the one name in its
 ``__all__`` and calls it as ``SimCLR(dim, temperature=0.1)``. A dotted spec, ``"my_lab.vicreg(width=64)"``, does the
 same with a module of yours. Arguments are read with :func:`ast.literal_eval` only: a spec can hold data, never code.
+To import a module is to run it, so a dotted spec is followed where a user gives it, and one that stands in a file only
+where its module is loaded already or the environment variable ``AUGAWARE_PLUGINS`` names its package.
 """
 
 from __future__ import annotations
@@ -11,8 +13,11 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -39,6 +44,7 @@ CONTEXT = {
     "data.datasets": 1,
 }  # leading arguments that the library passes, not the spec
 EXPECTED = "Expected:"
+TRUSTED = "AUGAWARE_PLUGINS"  # packages, separated by commas
 _CALL = re.compile(r"\s*(?P<name>[A-Za-z_][\w.]*)\s*(?P<arguments>\(.*\))?\s*", re.DOTALL)
 
 
@@ -115,6 +121,37 @@ def load(room: str, name: str) -> Any:
     if len(public) != 1:
         raise RequestError(f"{kind} {name!r}: its module must name exactly one plug-in in __all__, found {public}")
     return getattr(module, public[0])
+
+
+def check_trusted(specs: Iterable[str], where: str) -> None:
+    """Raise :class:`RequestError` for specs, read from the file ``where``, that would have a module imported.
+
+    Loaded modules are the user's own doing, those of Python itself excepted, and those that ``TRUSTED`` names are too.
+    """
+    trusted = {"augaware", *(name.strip() for name in os.environ.get(TRUSTED, "").split(","))}
+    for module in sorted({name for spec in specs for name in _dotted(spec)}):
+        package = module.partition(".")[0]
+        loaded = module in sys.modules and package not in sys.stdlib_module_names
+        if package not in trusted and not loaded:
+            raise RequestError(
+                f"{where!r} names the module {module!r}, which is not augaware's, and to import it is to run it; "
+                f"if you trust it, set {TRUSTED}={package} and try again"
+            )
+
+
+def _dotted(value: Any) -> set[str]:
+    """The modules that a spec names, in its arguments too."""
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return {name for part in value for name in _dotted(part)}
+    if not isinstance(value, str) or _CALL.fullmatch(value) is None:
+        return set()
+    try:
+        spec = parse(value)
+    except RequestError:  # nor will it be built
+        return set()
+    return ({spec.name} if "." in spec.name else set()) | _dotted(spec.args) | _dotted(spec.kwargs)
 
 
 def build(room: str, spec: str, *context: Any) -> Any:

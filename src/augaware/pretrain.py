@@ -4,11 +4,13 @@ views with omega -> objective -> backward -> optimiser -> EMA target
 
 Order, draws and dropout are functions of (seed, epoch, index, view) and of the step, so a run that was killed
 continues from its last checkpoint as if nothing had happened: on a CPU the final weights are the same bit for bit.
+What goes wrong meanwhile is for faults.py, what asks to stop for stop.py; saves.py writes checkpoints beside the step.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,18 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from augaware import lookup
 from augaware.augment.engine.fused import failure, require
 from augaware.augment.plan import Camera
 from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
 from augaware.data.loader import Loader, open_source
+from augaware.data.tar import TARS
 from augaware.errors import RequestError
+from augaware.faults import Watch, diverged, resumable
 from augaware.health import Panel
 from augaware.hosts.base import Moment
+from augaware.initial import initialise, pinned
 from augaware.log import Clock, Log
 from augaware.nets.base import build_encoder
 from augaware.objective import Network, Objective, encoder_spec
@@ -31,6 +37,9 @@ from augaware.optim import build_optimizer, set_schedules
 from augaware.progress import Display
 from augaware.random import epoch_order, word
 from augaware.recipe import Recipe
+from augaware.saves import Saver, read_newest
+from augaware.stop import Stop
+from augaware.views import View
 
 SETTLED = 100  # steps before which the embeddings of a healthy run may still all point one way
 
@@ -38,6 +47,7 @@ SETTLED = 100  # steps before which the embeddings of a healthy run may still al
 def start(recipe: Recipe, out: Path | str) -> Run:
     """Pretrain a new run in the folder ``out``, which must not exist. Raises :class:`RequestError` before making it."""
     refuse_existing(out, resuming(out))  # before the images are read
+    recipe = pinned(recipe)
     with Display("reading images", total=1) as display:
         trainer = Trainer(recipe, display)
     run = Run.create(out, recipe, environment())
@@ -51,18 +61,24 @@ def resume(path: Path | str) -> Run:
     run = Run.open(path)
     if run.exported.exists():
         return run
+    data = run.recipe.data
+    if not (data.endswith(TARS) or Path(data).expanduser().exists()):
+        lookup.check_trusted([data.partition("(")[0]], str(run.path / "recipe.json"))
     with run.alone():
         with Display("reading images", total=1) as display:
-            trainer = Trainer(run.recipe, display)
+            trainer = Trainer(run.recipe, display, begun=run.begun)
         trainer.train(run)
     return run
 
 
 class Trainer:
-    """All that a recipe names, built; wrong requests are found here, before anything is written."""
+    """All that a recipe names, built; wrong requests are found here, before anything is written.
 
-    def __init__(self, recipe: Recipe, display: Display) -> None:
-        self.recipe = recipe
+    A run that has ``begun`` has its weights in a checkpoint, not where the recipe's ``init`` says.
+    """
+
+    def __init__(self, recipe: Recipe, display: Display, begun: bool = False) -> None:
+        self.recipe, self._init = recipe, "" if begun else recipe.init
         check_device(recipe.device)
         self.fabric = Fabric(accelerator=recipe.device, devices=1, precision=_precision(recipe))
         self.camera = Camera(recipe)
@@ -98,6 +114,7 @@ class Trainer:
         torch.manual_seed(word(recipe.seed))
         spaces = self.camera.pipelines[0].spaces
         f = build_encoder(encoder_spec(recipe.encoder, recipe.aware, spaces))
+        initialise(f, self._init)
         objective = Objective.from_specs(f, recipe.host, recipe.aware, spaces, classes)
         objective.check_views(len(self.camera.pipelines))
         self.camera.check(objective.plan(len(self.camera.pipelines)), recipe.batch_size)
@@ -107,25 +124,36 @@ class Trainer:
 
     def train(self, run: Run) -> None:
         """Train from the run's last checkpoint to the end, then export f."""
-        recipe, step = self.recipe, self._restore(run)
+        recipe, step, saver = self.recipe, *self._restore(run)
         kept = {round((i + 1) * self.total_steps / recipe.snapshots) for i in range(recipe.snapshots)}
         title = f"{recipe.host} + {' + '.join(recipe.aware) or 'vanilla'}"
-        with Display(title, self.total_steps, run.path / "log.txt", start=step) as display, Log(run.path, step) as log:
+        with (
+            resumable(run.path, lambda: saver.step),
+            Display(title, self.total_steps, run.path / "log.txt", start=step) as display,
+            Log(run.path, step, display.line) as log,
+            Stop() as stop,
+            saver,
+        ):
             self._describe(display, step)
-            saved = time.monotonic()
+            watch, saved = Watch(), time.monotonic()
             while step < self.total_steps:
                 epoch, first = divmod(step, self.steps_per_epoch)
-                order = epoch_order(len(self.source), recipe.seed, epoch)
-                batches = torch.split(order, recipe.batch_size)[first : self.steps_per_epoch]
+                batches = self._batches(epoch)[first : self.steps_per_epoch]
                 loader = Loader(self.source, batches)
                 clock, parts = Clock(), dict[str, Tensor]()
                 for batch in loader:
                     if len(batch) > 1:  # fewer are left only where images of a large source cannot be read
                         parts, seconds = self._step(step, epoch, batch)
                         clock.add(len(batch), seconds)
+                        watch.see(step, parts["loss"])
                     step += 1
-                    ended = step % self.steps_per_epoch == 0
-                    if step % recipe.log_steps == 0 or ended:
+                    saver.check()
+                    ended, asked = step % self.steps_per_epoch == 0, stop.agreed()
+                    due = ended or asked or time.monotonic() - saved >= recipe.checkpoint_seconds
+                    logged = step % recipe.log_steps == 0 or ended
+                    if logged or due or self.fabric.device.type == "cpu":
+                        self._check_finite(run, watch, parts)
+                    if logged:
                         numbers = {k: v.item() for k, v in parts.items()} | clock.rates(loader.waited)
                         log.write(step, step / self.steps_per_epoch, numbers)
                         display.update(step, _shown(step / self.steps_per_epoch, numbers))
@@ -135,11 +163,28 @@ class Trainer:
                         self._tell_skipped(display)
                     if ended and recipe.health_images:
                         self._look(step, display, log)
-                    if ended or time.monotonic() - saved >= recipe.checkpoint_seconds:
-                        self._save(run, step)
+                    if due:
+                        log.settle()
+                        self._save(saver, step)
                         saved = time.monotonic()
+                    if asked and step < self.total_steps:
+                        saver.wait()
+                        display.line(stop.line(step, run.path))
+                        stop.leave()
+            saver.wait()
             run.export(self._network.f)
             display.line(f"done: {self.total_steps} steps in {run.path}")
+
+    def _batches(self, epoch: int) -> Sequence[Tensor]:
+        """The indices of each step's images in ``epoch``."""
+        return torch.split(epoch_order(len(self.source), self.recipe.seed, epoch), self.recipe.batch_size)
+
+    def _check_finite(self, run: Run, watch: Watch, parts: dict[str, Tensor]) -> None:
+        """Raise :class:`RunError` where the loss of a step was NaN or infinite."""
+        bad = watch.first()
+        if bad is not None:
+            epoch, first = divmod(bad, self.steps_per_epoch)
+            raise diverged(run.path, bad, epoch, self._batches(epoch)[first], self.source.names, parts)
 
     def _step(self, step: int, epoch: int, batch: ImageBatch) -> tuple[dict[str, Tensor], float]:
         """One step; the loss and its parts, and the seconds that the views took."""
@@ -152,8 +197,7 @@ class Trainer:
         if self._objective.host.needs_labels and self.source.labels is not None:
             labels = self.source.labels[batch.index].to(self.fabric.device)
         batch = batch.to(self.fabric.device)
-        plan = self._objective.plan(len(self.camera.pipelines))
-        views = self.camera.take(plan, batch.images, batch.sizes, batch.index, recipe.seed, epoch)
+        views = self.views(batch, epoch)
         seconds = time.perf_counter() - began
         parts: dict[str, Tensor] = self.objective(views, labels)
         self.optimizer.zero_grad(set_to_none=True)
@@ -164,6 +208,11 @@ class Trainer:
         self.optimizer.step()
         self._objective.after_step(now)
         return {k: v.detach() for k, v in parts.items()}, seconds
+
+    def views(self, batch: ImageBatch, epoch: int) -> list[View]:
+        """The views of a step, as the objective plans them."""
+        plan = self._objective.plan(len(self.camera.pipelines))
+        return self.camera.take(plan, batch.images, batch.sizes, batch.index, self.recipe.seed, epoch)
 
     def _look(self, step: int, display: Display, log: Log) -> None:
         health = self.panel.look(self._network, self.fabric.device)
@@ -182,6 +231,8 @@ class Trainer:
             f"{len(self.source)} images of {recipe.data!r} at {recipe.size} px; {recipe.epochs} epochs of "
             f"{self.steps_per_epoch} steps; {self.fabric.device}, {_precision(recipe)}, views {self._engine()}"
         )
+        if self._init:
+            display.line(f"f starts from {recipe.init} (file#sha256)")
         self._tell_skipped(display)
 
     def _engine(self) -> str:
@@ -212,27 +263,30 @@ class Trainer:
     def _network(self) -> Network:
         return self._objective.online
 
-    def _save(self, run: Run, step: int) -> None:
+    def _save(self, saver: Saver, step: int) -> None:
         state = {"model": self._objective.state_dict(), "optimizer": self.optimizer.state_dict()}
-        run.save_state({"step": step, "fingerprint": self.source.fingerprint, **state})
+        saver.save({"step": step, "fingerprint": self.source.fingerprint, "recipe": self.recipe.to_json(), **state})
 
-    def _restore(self, run: Run) -> int:
-        """The step to go on from; 0 for a new run."""
-        state = run.load_state()
-        if state is None:
-            return 0
+    def _restore(self, run: Run) -> tuple[int, Saver]:
+        """The step to go on from, 0 for a new run; and who saves from there on."""
+        found, keep = read_newest(run.last), self.recipe.checkpoints
+        if found is None:
+            return 0, Saver(run.last, keep)
+        state, file = found
+        run.check_unchanged(state.get("recipe"))
         if state["fingerprint"] != self.source.fingerprint:
             raise RequestError(
                 f"data {self.recipe.data!r} has changed since {str(run.path)!r} was started; put the same images back"
             )
+        step = int(state["step"])
         try:
             self._objective.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError):
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError):
             raise RequestError(
                 f"the checkpoint of {str(run.path)!r} does not fit its recipe.json, which was changed; put it back"
             ) from None
-        return int(state["step"])
+        return step, Saver(run.last, keep, step, whole=file == run.last)
 
 
 def _precision(recipe: Recipe) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -53,7 +54,8 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
         if self._log is not None:
-            self._log.close()
+            with contextlib.suppress(OSError):
+                self._log.close()
 
     def line(self, text: str) -> None:
         """Print one line."""
@@ -61,7 +63,7 @@ class Display:
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            _print(text)
         self._write(text)
 
     def update(self, step: int, numbers: str) -> None:
@@ -75,7 +77,7 @@ class Display:
         self._shown, self._spoken = now, True
         text = f"{self.title}  {step}/{self.total}  {numbers}  left {self._left(step, now)}"
         if self._bar is None:
-            print(text, file=sys.stderr, flush=True)
+            _print(text)
         self._write(text)
 
     def reading(self, done: int, total: int) -> None:
@@ -92,8 +94,14 @@ class Display:
 
     def _write(self, text: str) -> None:
         if self._log is not None:
-            self._log.write(time.strftime("%Y-%m-%d %H:%M:%S  ") + text + "\n")
-            self._log.flush()
+            with contextlib.suppress(OSError):  # a full disk is said by what cannot do without it
+                self._log.write(time.strftime("%Y-%m-%d %H:%M:%S  ") + text + "\n")
+                self._log.flush()
+
+
+def _print(text: str) -> None:
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

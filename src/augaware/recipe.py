@@ -36,6 +36,7 @@ class Recipe:
     host: str = "simclr()"
     aware: tuple[str, ...] = ()  # none is vanilla
     encoder: str = "resnet18"
+    init: str = ""  # weights of f to start from: a run folder or a .safetensors file, FILE#digest once it has been read
     augment: tuple[str, ...] = DEFAULT_AUGMENT
     views: tuple[str, ...] = ("view(2)",)  # how many, and where one differs: augment/plan.py
     size: int = 96  # side of a view in pixels
@@ -60,6 +61,7 @@ class Recipe:
     engine: str = "auto"  # how views are made: fused where that works (CPU), else plain
     log_steps: int = 10
     checkpoint_seconds: float = 30.0  # also at the end of each epoch; 0 is after every step
+    checkpoints: int = 2  # how many are kept: the newest, and those before it
     snapshots: int = 0  # encoders kept along the way, evenly spaced, for curves over training
     health_images: int = 1024  # images of the health panel, once per epoch; 0 is none
     memory_gib: float = 4.0  # decoded images are kept in memory up to this size
@@ -70,7 +72,7 @@ class Recipe:
         for field in fields(self):
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, _typed(field.name, value, hints[field.name]))
-        for name in ("size", "epochs", "batch_size", "log_steps"):
+        for name in ("size", "epochs", "batch_size", "log_steps", "checkpoints"):
             _at_least(name, getattr(self, name), 1)
         _at_least("batch_size", self.batch_size, 2)  # a contrast needs another image
         for name in (

@@ -14,9 +14,14 @@ from torch import Tensor
 
 from augaware.data.base import ImageBatch, Skipped, Source, Unreadable, collate
 from augaware.data.decode import EXTENSIONS, decode
+from augaware.errors import RunError
 
 # First-level folders of these names are splits, not classes.
 _SPLITS = frozenset({"train", "trn", "training", "val", "valid", "validation", "test", "tst", "testing"})
+
+
+class Missing(Unreadable):
+    """The bytes of this image are not to be had: the file or the disk is gone."""
 
 
 def is_image(name: str) -> bool:
@@ -83,17 +88,25 @@ class FileSource(Source):
         try:
             content = self.read(index)
         except OSError as error:
-            raise Unreadable(error.strerror or str(error)) from None
+            raise Missing(error.strerror or str(error)) from None
         return decode(content, self.short_side)
 
     def batch(self, index: Tensor) -> ImageBatch:
-        """The images ``index`` (B,) int64, without those that cannot be read: they are added to ``skipped``."""
-        images, kept = [], []
+        """The images ``index`` (B,) int64, without those that cannot be read: they are added to ``skipped``.
+
+        Raises :class:`RunError` where no file of several is there any more.
+        """
+        images, kept, lost = [], [], 0
         for i in index.tolist():
             try:
                 images.append(self.load(i))
                 kept.append(i)
             except Unreadable as error:
+                lost += isinstance(error, Missing)
+                if lost and lost == len(index) > 1:  # one file is damaged; all of them are a disk that is gone
+                    raise RunError(
+                        f"data {self.name!r} is gone: {self.names[i]} and all others of a batch: {error}"
+                    ) from None
                 self._skip(Skipped(self.names[i], str(error)))
         return collate(images, torch.tensor(kept, dtype=torch.int64))
 

@@ -19,6 +19,7 @@ __all__ = ["Tar"]
 
 TARS = (".tar", ".tar.gz", ".tgz")
 _GZIP_LIMIT = 16 << 30
+_GZIP_RATIO = 200  # images hardly shrink: what grows more than this, past the first 64 MiB, is made to fill the memory
 
 
 class Tar(FileSource):
@@ -85,11 +86,12 @@ def _count(data: bytes | mmap.mmap) -> int:
 def _contents(path: Path) -> bytes | mmap.mmap:
     with path.open("rb") as file:
         if file.read(2) == b"\x1f\x8b":
+            limit = min(_GZIP_LIMIT, (64 << 20) + _GZIP_RATIO * file.seek(0, io.SEEK_END))
             file.seek(0)
             with gzip.open(file) as expanded:
-                content = expanded.read(_GZIP_LIMIT)  # to the end, which checks gzip's checksum
-            if len(content) == _GZIP_LIMIT:
-                raise ValueError(f"it expands to more than {_GZIP_LIMIT >> 30} GiB: expand it to a .tar first")
+                content = expanded.read(limit)  # to the end, which checks gzip's checksum
+            if len(content) == limit:
+                raise ValueError(f"it expands to more than {limit >> 20} MiB: expand it to a .tar first")
             return content
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
