@@ -18,18 +18,32 @@ from augaware.recipe import Recipe
 
 
 def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD, AdamW or LARS over the trained parameters of ``objective``, its rates those of the first step."""
+    """SGD, AdamW or LARS over the trained parameters of ``objective``, its rates those of the first step.
+
+    SGD and AdamW are fused: one pass over all parameters where there were several for each of them.
+    """
     groups = _groups(objective, recipe)
     lr, decay = recipe.base_lr, recipe.weight_decay
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr, momentum=recipe.momentum, weight_decay=decay)
+        sgd = torch.optim.SGD(groups, lr, momentum=recipe.momentum, weight_decay=decay, fused=True)
+        if recipe.momentum:
+            sgd.register_step_pre_hook(_momentum_from_zero)
+        return sgd
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr, weight_decay=decay)
+        return torch.optim.AdamW(groups, lr, weight_decay=decay, fused=True)
     from timm.optim.lars import Lars  # You, Gitman, Ginsburg 2017, with the trust coefficient 0.001 of the SSL papers
 
     for group in groups:
         group["always_adapt"] = not group["excluded"]  # else timm's adapts only where there is weight decay
     return Lars(groups, lr, momentum=recipe.momentum, weight_decay=decay)
+
+
+def _momentum_from_zero(sgd: torch.optim.Optimizer, *_: Any) -> None:
+    """The momentum of parameters before their first gradient, which some hosts hold back: fused, torch wants all."""
+    for group in sgd.param_groups:
+        for p in group["params"]:
+            if p.grad is not None and "momentum_buffer" not in sgd.state[p]:
+                sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def _groups(objective: Objective, recipe: Recipe) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from augaware.health import Panel
 from augaware.hosts.base import Moment
 from augaware.initial import initialise, pinned
 from augaware.log import Clock, Log
+from augaware.memory import keep_freed
 from augaware.nets.base import build_encoder
 from augaware.objective import Network, Objective, encoder_spec
 from augaware.optim import build_optimizer, set_schedules
@@ -81,6 +82,8 @@ class Trainer:
         self.recipe, self._init = recipe, "" if begun else recipe.init
         check_device(recipe.device)
         self.fabric = Fabric(accelerator=recipe.device, devices=1, precision=_precision(recipe))
+        if self.fabric.device.type == "cpu":
+            keep_freed()
         self.camera = Camera(recipe)
         self._built(classes=1)  # a wrong spec is found before the images are read
         compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None

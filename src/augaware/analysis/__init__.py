@@ -1,1 +1,1 @@
-"""Analyses: what an encoder knows. None yet."""
+"""Analyses: what an encoder knows.."""
