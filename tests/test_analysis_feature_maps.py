@@ -100,6 +100,18 @@ def test_the_shares_are_numpys():
     assert 0.05 < table["within_image", "", "last map", None].value < 0.95
 
 
+def test_wide_maps_of_few_places_are_numpys_too():
+    wide = Known()
+    wide.mix = nn.Conv2d(3, 600, 3, padding=1)
+    subject = asked(frozen(wide, 24), FEW)
+    three = numbers(FEATURE_MAPS, subject)["three_components", "", "last map", None]
+    flat = maps(subject, 100).double().permute(0, 2, 3, 1).reshape(-1, 600).numpy()
+    assert len(flat) < 600
+    s = np.linalg.svd(flat - flat.mean(0), compute_uv=False) ** 2
+    assert three.value == pytest.approx(s[:3].sum() / s.sum())
+    assert three.value < 0.99
+
+
 def test_only_some_images_are_measured():
     subject = asked(frozen(Known(), 24), Shapes(n=150))
     assert len(maps(subject, 140)) == 140  # over a border of batches
