@@ -10,7 +10,7 @@ from PIL import Image
 
 from augaware.augment.pipeline import Pipeline
 from augaware.data.shapes import Shapes
-from augaware.picture import _caption, neighbours_png, views_png
+from augaware.picture import _caption, views_png
 
 SOURCE = Shapes(n=8)
 INDEX = torch.arange(3)
@@ -73,23 +73,3 @@ def test_the_views_shown_are_the_views_made() -> None:
     )
     there = [torch.tensor(p.getpixel((round(0.75 * p.width), round(0.35 * p.height)))) for p in (plain, negative)]
     assert ((there[0] + there[1] - 255).abs() <= 3).all()
-
-
-def test_neighbours_are_drawn_in_a_row_per_query_and_encoder() -> None:
-    features = {"ours": torch.eye(8)[:, :4] + 0.1, "random": SOURCE.factors["x"][:, None].float()}
-    width, height = cell(neighbours_png(SOURCE, features, queries=[0, 5], k=3, size=24), 4, 4)
-    assert 100 <= width <= 400
-    assert width < height <= 1.5 * width
-
-
-def test_the_nearest_neighbour_is_shown_beside_its_query() -> None:
-    # 0 and 6 point the same way; put beside another query the picture differs.
-    toward = torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, 1], [0, 1], [0, 1], [2, 0.1], [0, 1]])
-    elsewhere = toward.clone()
-    elsewhere[[6, 3]] = toward[[3, 6]]
-    one, again, other = (
-        neighbours_png(SOURCE, {"f": features}, queries=[0], k=1, size=24)
-        for features in (toward, 5 * toward, elsewhere)
-    )
-    assert one == again
-    assert one != other

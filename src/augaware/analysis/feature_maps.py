@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -31,6 +32,7 @@ SHOWS = (
 COLOURS = 3
 SPREAD = 0.02  # of the positions at either end have the palest and the darkest colour
 MEASURED = 100  # images; the maps of a thousand may fill the memory
+KEPT = 64  # directions, in which the jackknife looks for the three: a basis of thousands for each block takes minutes
 
 
 class FeatureMaps(Analysis):
@@ -70,18 +72,21 @@ class FeatureMaps(Analysis):
         """Both shares; none for a map that is the same everywhere."""
         found = maps(subject, MEASURED)
         assert found is not None, "refused"
-        places = found.double().flatten(2).transpose(1, 2)  # (n, H W, C)
-        if not _varies(places):
+        x = found.double().flatten(2).transpose(1, 2)  # (n, H W, C)
+        if not _varies(x):
             return []
+        x = x - x.mean((0, 1))
+        places, means, squares = x.shape[1], x.mean(1), x.square().sum((1, 2))
+        inside = squares - places * means.square().sum(1)
+        leading = x @ _leading(x.flatten(0, 1))
 
         def shares(rows: Tensor) -> Tensor:
-            x = places[rows]
-            deviation = x - x.mean((0, 1))
-            whole = deviation.square().sum().clamp_min(1e-300)
-            main = _eigenvalues(deviation.flatten(0, 1))[-COLOURS:].sum()
-            return torch.stack((main, (x - x.mean(1, keepdim=True)).square().sum())) / whole
+            whole = squares[rows].sum() - len(rows) * places * means[rows].mean(0).square().sum()
+            part = leading[rows].flatten(0, 1)
+            main = torch.linalg.eigvalsh((part - part.mean(0)).T @ (part - part.mean(0)))[-COLOURS:].sum()
+            return torch.stack((main, inside[rows].sum())) / whole.clamp_min(1e-300)
 
-        three, within = jackknife(len(places), shares)
+        three, within = jackknife(len(x), shares)
         return [
             Number("three_components", three[0], stage="last map", low=three[1], high=three[2]),
             Number("within_image", within[0], stage="last map", low=within[1], high=within[2]),
@@ -106,17 +111,12 @@ class FeatureMaps(Analysis):
 
 def maps(subject: Subject, count: int) -> Tensor | None:
     """The last feature maps of the first ``count`` plain images, (n, C, H, W) float32 on the CPU; None without any."""
-    parts: list[Tensor] = []
-    done = 0
-    for view in subject.views():
-        image = view.image[: count - done].contiguous(memory_format=torch.channels_last)
-        found = last_map(subject.encoder, image)
+    parts = []
+    for view in replace(subject, count=min(count, subject.count)).views():
+        found = last_map(subject.encoder, view.image.contiguous(memory_format=torch.channels_last))
         if found is None:
             return None
         parts.append(found.float().cpu())
-        done += len(image)
-        if done >= count:
-            break
     return torch.cat(parts)
 
 
@@ -183,7 +183,8 @@ def _varies(x: Tensor) -> bool:
     return bool((x - x.flatten(0, -2).mean(0)).norm() > 1e-6 * x.norm())
 
 
-def _eigenvalues(x: Tensor) -> Tensor:
-    """Of x^T x, ascending, those that can be above 0."""
-    found: Tensor = torch.linalg.eigvalsh(x @ x.T if len(x) < x.shape[1] else x.T @ x)
-    return found
+def _leading(x: Tensor) -> Tensor:
+    """The leading principal directions of centred x (N, C): (C, at most 64), which hold those of any part of it."""
+    narrow = x.shape[1] <= len(x)
+    V: Tensor = torch.linalg.eigh(x.T @ x if narrow else x @ x.T).eigenvectors[:, -KEPT:]
+    return V if narrow else torch.linalg.qr(x.T @ V).Q

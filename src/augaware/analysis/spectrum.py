@@ -94,4 +94,4 @@ def power_law(eigenvalues: Tensor) -> tuple[float, float]:
     x, t = x - weights @ x, t - weights @ t
     slope = (weights @ (x * t)) / (weights @ x.square())
     sse, sst = weights @ (t - slope * x).square(), weights @ t.square()
-    return float(-slope), float(1 - sse / sst) if sst > 0 else 1.0
+    return float(-slope), float(1 - sse / sst) if sst > 1e-20 else 1.0
