@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
+import struct
+import sys
+import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +20,11 @@ from safetensors.torch import save_file
 from augaware.checkpoint import Run, load_weights, plain_weights, seeded_encoder
 from augaware.disk import write_file
 from augaware.errors import RequestError
+from augaware.frozen import load_encoder
 from augaware.nets.base import build_encoder
+from augaware.pretrain import resume
 from augaware.recipe import Recipe
+from augaware.saves import Damaged, Saver, copied, read, read_newest
 
 RECIPE = Recipe(data="shapes", encoder="tiny(widths=(4, 8))")
 
@@ -86,6 +94,131 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(run: Run, damage: str) -> N
     with pytest.raises(RequestError, match=r"last\.pt") as refused:
         run.load_state()
     assert "\n" not in str(refused.value)
+
+
+def three(folder: Path, keep: int = 2) -> Path:
+    """Checkpoints of the steps 1, 2 and 3, of which the ``keep`` newest are left; the newest."""
+    with Saver(folder / "last.pt", keep) as saver:
+        for step in (1, 2, 3):
+            saver.save({"step": step, "model": {"w": torch.full((500,), float(step))}})
+    return folder / "last.pt"
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 9])
+def test_as_many_checkpoints_are_kept_as_the_recipe_says(tmp_path: Path, keep: int) -> None:
+    last = three(tmp_path, keep)
+    kept = [f"step-00000{step}.pt" for step in (1, 2)][max(0, 3 - keep) :]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.pt", *kept]
+    assert read(last)["step"] == 3
+    for name in kept:
+        assert read(tmp_path / name)["step"] == int(name[5:11])
+
+
+def test_where_there_are_no_links_checkpoints_are_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", none)
+    last = three(tmp_path)
+    assert [read(file)["step"] for file in (last, tmp_path / "step-000002.pt")] == [3, 2]
+    last.unlink()  # a kill between the two moves
+    found = read_newest(last, [].append)
+    assert found is not None
+    assert found[0]["step"] == 2
+
+
+def test_each_flipped_bit_and_each_cut_is_found_and_the_checkpoint_before_is_used(tmp_path: Path) -> None:
+    last = three(tmp_path)
+    content = last.read_bytes()
+    drawn = random.Random(4)
+    for _ in range(40):
+        damaged, at = bytearray(content), drawn.randrange(len(content))
+        damaged[at] ^= 1 << drawn.randrange(8)
+        last.write_bytes(damaged if drawn.random() < 0.7 else content[:at])
+        said: list[str] = []
+        found = read_newest(last, said.append)
+        assert found is not None
+        assert (found[0]["step"], found[1].name) == (2, "step-000002.pt"), at
+        assert len(said) == 1
+        assert f"{str(last)!r} cannot be read: " in said[0]
+        assert said[0].endswith("; step-000002.pt is used instead: the steps after 2 are lost")
+    last.write_bytes(content)
+    assert read_newest(last, said.append)[0]["step"] == 3  # type: ignore[index]
+
+
+def test_where_every_checkpoint_is_damaged_the_run_is_refused(tmp_path: Path) -> None:
+    last = three(tmp_path)
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(RequestError, match=r"last\.pt' cannot be read: .*; no older checkpoint is left"):
+        read_newest(last)
+
+
+def test_a_checkpoint_of_before_is_read(tmp_path: Path) -> None:
+    torch.save({"version": 1, "step": 7, "model": {}}, tmp_path / "last.pt")
+    assert read(tmp_path / "last.pt")["step"] == 7
+
+
+def test_a_checkpoint_that_claims_more_than_it_is_long_is_refused(tmp_path: Path) -> None:
+    """A bomb: gigabytes of zeros in a small file."""
+    torch.save({"version": 1, "step": 7, "model": {"w": torch.zeros(1 << 20)}}, tmp_path / "stored.pt")
+    with zipfile.ZipFile(tmp_path / "stored.pt") as stored, zipfile.ZipFile(tmp_path / "last.pt", "w", 8) as packed:
+        for member in stored.namelist():
+            packed.writestr(member, stored.read(member))
+    assert (tmp_path / "last.pt").stat().st_size < 1 << 16
+    with pytest.raises(Damaged, match="claims to hold more than its length"):
+        read(tmp_path / "last.pt")
+
+
+def test_the_copy_is_the_state_as_it_was_and_keeps_the_order_in_memory(tmp_path: Path) -> None:
+    w = torch.arange(48.0).reshape(1, 3, 4, 4).to(memory_format=torch.channels_last)
+    f = torch.nn.BatchNorm2d(3)
+    state = {"step": 1, "model": f.state_dict() | {"w": w}, "list": [w, (1, "a", None)]}
+    first = copied(state)
+    before = w.clone()
+    w.zero_()
+    assert torch.equal(first["model"]["w"], before)
+    assert first["model"]["w"].stride() == w.stride()
+    second = copied(state, first)
+    assert second["model"]["w"].data_ptr() == first["model"]["w"].data_ptr()  # no new memory
+    assert not second["list"][0].any()
+    assert second["list"][1] == (1, "a", None)
+    assert getattr(copied(f.state_dict()), "_metadata", None) == f.state_dict()._metadata
+
+
+def test_the_step_waits_for_the_copy_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, writing, original = threading.Event(), threading.Event(), torch.save
+
+    def slow(state: object, file: Path) -> None:
+        writing.set()
+        assert go.wait(20)
+        original(state, file)
+
+    monkeypatch.setattr(torch, "save", slow)
+    w = torch.ones(9)
+    with Saver(tmp_path / "last.pt", 1) as saver:
+        saver.save({"step": 1, "model": {"w": w}})
+        assert writing.wait(20)
+        w.zero_()  # the next step
+        saver.check()
+        assert not (tmp_path / "last.pt").exists()
+        go.set()
+        saver.wait()
+        assert read(tmp_path / "last.pt")["model"]["w"].tolist() == [1.0] * 9
+
+
+def test_what_a_write_meets_is_raised_once_at_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(state: object, file: Path) -> None:
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    saver = Saver(tmp_path / "last.pt", 1)
+    saver.save({"step": 1, "model": {}})
+    with pytest.raises(OSError, match="No space left"):
+        saver.wait()
+    saver.check()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}", '{"epochs": 3}', "\xff"])
@@ -159,3 +292,118 @@ def test_a_damaged_safetensors_file_is_refused_in_one_line(tmp_path: Path, conte
     with pytest.raises(RequestError, match="is not a readable safetensors file") as refused:
         load_weights(build_encoder("tiny(widths=(4, 8))"), tmp_path / "w.safetensors")
     assert "\n" not in str(refused.value)
+
+
+def tensors(**members: object) -> bytes:
+    """A safetensors file with this header, and 64 bytes of data."""
+    header = json.dumps(members).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(64)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        struct.pack("<Q", 1 << 62) + b"{}",
+        struct.pack("<Q", 99_000_000) + b"{",
+        tensors(a={"dtype": "F32", "shape": [16], "data_offsets": [0, 1 << 40]}),
+        tensors(
+            a={"dtype": "F32", "shape": [16], "data_offsets": [0, 64]},
+            b={"dtype": "F32", "shape": [16], "data_offsets": [0, 64]},
+        ),
+        tensors(a={"dtype": "F32", "shape": [1 << 40, 1 << 40], "data_offsets": [0, 64]}),
+        tensors(a={"dtype": "PY", "shape": [16], "data_offsets": [0, 64]}),
+        tensors(a={"dtype": "F32", "shape": [-16], "data_offsets": [64, 0]}),
+    ],
+    ids=["a header of exabytes", "a long header", "beyond the end", "overlapping", "too large", "dtype", "negative"],
+)
+def test_a_hostile_safetensors_header_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(RequestError, match="is not a readable safetensors file") as refused:
+        load_weights(build_encoder("tiny(widths=(4, 8))"), tmp_path / "w.safetensors")
+    assert "\n" not in str(refused.value)
+
+
+def test_whole_numbers_do_not_stand_for_weights(tmp_path: Path) -> None:
+    weights = plain_weights(seeded_encoder("tiny(widths=(4, 8))", 0))
+    save_file({key: value.to(torch.int64) for key, value in weights.items()}, tmp_path / "w.safetensors")
+    with pytest.raises(RequestError, match="tensors have another shape or kind"):
+        load_weights(build_encoder("tiny(widths=(4, 8))"), tmp_path / "w.safetensors")
+
+
+# --- a stranger's run folder ---
+
+
+@pytest.fixture
+def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module ``stranger.plug`` that can be imported, and makes the file that is returned when it is."""
+    (tmp_path / "path" / "stranger").mkdir(parents=True)
+    (tmp_path / "path" / "stranger" / "__init__.py").write_text("")
+    code = f"open({str(tmp_path / 'sprung')!r}, 'w').close()\n__all__ = ['f']\ndef f(*a): raise SystemExit\n"
+    (tmp_path / "path" / "stranger" / "plug.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path / "path"))
+    monkeypatch.setitem(sys.modules, "stranger", None)  # forgotten afterwards
+    monkeypatch.delitem(sys.modules, "stranger")
+    return tmp_path / "sprung"
+
+
+HOSTILE: list[dict[str, Any]] = [
+    {"host": "stranger.plug()"},
+    {"aware": ("augself()", "stranger.plug")},
+    {"encoder": "stranger.plug"},
+    {"encoder": "branched('stranger.plug()', 2)"},
+    {"augment": ("crop()", "stranger.plug(1)")},
+    {"views": ("view(2, change=['stranger.plug()'])",)},
+    {"host": "multiprocessing.popen_fork()"},
+]
+
+
+@pytest.mark.parametrize("changes", HOSTILE, ids=lambda changes: repr(next(iter(changes.values()))))
+def test_a_hostile_recipe_runs_no_code(trap: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    run = Run.create(tmp_path / "run", RECIPE.changed(changes), {})
+    for work in (Run.open, resume, load_encoder):
+        with pytest.raises(RequestError, match=r"recipe\.json' names the module '.*set AUGAWARE_PLUGINS=") as refused:
+            work(str(run.path))
+        assert "\n" not in str(refused.value)
+    assert not trap.exists()
+
+
+def test_a_hostile_data_spec_runs_no_code_and_a_moved_tar_is_no_module(trap: Path, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", RECIPE.changed({"data": "stranger.plug(1)"}), {})
+    with pytest.raises(RequestError, match=r"names the module 'stranger\.plug'"):
+        resume(run.path)
+    assert not trap.exists()
+    moved = Run.create(tmp_path / "moved", RECIPE.changed({"data": "images.tar"}), {})
+    with pytest.raises(RequestError, match="there is no such folder or file"):
+        resume(moved.path)
+
+
+def test_a_hostile_config_runs_no_code(run: Run, trap: Path, tmp_path: Path) -> None:
+    file = run.export(seeded_encoder(RECIPE.encoder, 5))
+    (file.parent / "config.json").write_text(json.dumps({"encoder": "stranger.plug()", "size": 16}))
+    for encoder in (str(run.path), str(file)):
+        with pytest.raises(RequestError, match=r"config\.json' names the module 'stranger\.plug'"):
+            load_encoder(encoder)
+    assert not trap.exists()
+
+
+def test_a_module_that_the_user_trusts_is_followed(trap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create(tmp_path / "run", RECIPE.changed({"host": "stranger.plug()"}), {})
+    monkeypatch.setenv("AUGAWARE_PLUGINS", "my_lab, stranger")
+    assert Run.open(run.path).recipe.host == "stranger.plug()"
+    monkeypatch.delenv("AUGAWARE_PLUGINS")
+    monkeypatch.setitem(sys.modules, "stranger.plug", sys)  # loaded: the user's own doing
+    assert Run.open(run.path).recipe.host == "stranger.plug()"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"data": ' * 50_000, '{"data": "' + "x" * (2 << 20) + '"}'])
+def test_a_recipe_that_is_made_to_break_the_reader_is_refused(run: Run, text: str) -> None:
+    (run.path / "recipe.json").write_text(text)
+    with pytest.raises(RequestError, match="damaged: not a recipe"):
+        Run.open(run.path)
+
+
+@pytest.mark.parametrize("change", [{"step": "3"}, {"step": None}, {"model": [1]}, {"version": True}])
+def test_a_checkpoint_of_other_kinds_is_refused(run: Run, change: dict[str, Any]) -> None:
+    torch.save({"version": 1, "step": 3, "model": {}} | change, run.last)
+    with pytest.raises(RequestError, match=r"last\.pt"):
+        run.load_state()

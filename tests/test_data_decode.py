@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +164,15 @@ def test_centre_crop_is_pillows(width: int, height: int, short_side: int | None)
     assert ours.min() >= 0
     assert ours.max() <= 1
     assert (ours * 255 - torch.from_numpy(theirs).permute(2, 0, 1)).abs().max() <= 2
+
+
+def test_an_image_that_claims_billions_of_pixels_is_not_decoded() -> None:
+    """A PNG of a few bytes whose header says 60000 x 60000."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0))
+    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND", b"")
+    with pytest.raises(Unreadable, match=r"more than \d+ pixels"):
+        decode(bomb)

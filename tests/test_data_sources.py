@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tarfile
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from PIL import Image
 
 from augaware.data.base import Source, collate
 from augaware.data.centre import centre_batch
+from augaware.data.fetch import fetch_archive
 from augaware.data.folder import Folder
 from augaware.data.loader import open_source
 from augaware.data.tar import Tar
@@ -158,6 +162,53 @@ def test_hostile_tar_members_are_refused_by_name(tmp_path: Path) -> None:
     assert list(source.names) == list(CLASSES)
     assert len(source.skipped) == 6
     assert sorted(os.listdir(tmp_path)) == [*before, "x.tar"]
+
+
+def test_a_compressed_tar_that_expands_without_end_is_refused(tmp_path: Path) -> None:
+    """120 MiB of zeros in 120 KiB; no more is expanded than a tar of images of that length can be."""
+    with gzip.open(tmp_path / "bomb.tar.gz", "wb") as bomb:
+        for _ in range(120):
+            bomb.write(bytes(1 << 20))
+    with pytest.raises(RequestError, match=r"it expands to more than \d+ MiB: expand it to a \.tar first"):
+        open_source(str(tmp_path / "bomb.tar.gz"))
+
+
+HOSTILE = ["absolute", "parent", "link", "device", "large", "zip parent", "zip large"]
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_download_is_refused_and_writes_nothing(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, out = tmp_path / "root", tmp_path / "out"
+
+    def archive(url: str, root: str, filename: str, md5: str | None) -> None:
+        if kind.startswith("zip"):
+            with zipfile.ZipFile(Path(root) / filename, "w") as zipped:
+                zipped.writestr("a.png", png(1))
+                zipped.writestr("b.png" if kind == "zip large" else "../out", b"x")
+            return
+        bad = tarfile.TarInfo({"absolute": str(out), "parent": "../out"}.get(kind, "x.png"))
+        bad.type = {"link": tarfile.SYMTYPE, "device": tarfile.CHRTYPE}.get(kind, tarfile.REGTYPE)
+        bad.linkname = "/etc/passwd"
+        pack(Path(root) / filename, {"a.png": png(1)}, bad)
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", archive)
+    if "large" in kind:
+        monkeypatch.setattr("augaware.data.fetch.shutil.disk_usage", lambda _: SimpleNamespace(free=3))
+    with pytest.raises(RequestError, match=r"leads out of the folder|is a link or a device|are free"):
+        fetch_archive("http://nowhere/archive.tar", root)
+    assert [file.name for file in root.iterdir()] == ["archive.tar"]
+    assert not out.exists()
+
+
+def test_a_download_is_unpacked_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def archive(url: str, root: str, filename: str, md5: str | None) -> None:
+        pack(Path(root) / filename, {"b/a.png": png(1)})
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", archive)
+    fetch_archive("http://nowhere/archive.tar", tmp_path)
+    assert [str(file.relative_to(tmp_path)) for file in sorted(tmp_path.rglob("*"))] == ["b", "b/a.png"]
 
 
 def test_damaged_tars(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from augaware import checkpoint, saves
 from augaware.checkpoint import Run
@@ -243,6 +244,100 @@ def test_changed_data_is_refused_and_the_run_left_as_it_is(
     with pytest.raises(RequestError, match="has changed since"):
         resume(run)
     assert hashes(run) == before
+
+
+def test_a_changed_recipe_is_refused_and_the_difference_shown(recipe: Recipe, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    kill(in_step(6), lambda: start(recipe, run))
+    changed = {"epochs": 9, "aware": (), "log_steps": 5, "checkpoints": 3, "data": "shapes(n=64, seed=0)"}
+    (run / "recipe.json").write_text(recipe.changed(changed).to_json())
+    before = hashes(run)
+    with pytest.raises(RequestError) as refused:
+        resume(run)
+    for words in ("epochs: 3 -> 9;", "aware: ('augself(hidden=16)', 'cassle(depth=2, width=8)') -> ();", "--init-from"):
+        assert words in str(refused.value)
+    assert not any(word in str(refused.value) for word in ("log_steps", "checkpoints", "data", "\n"))
+    assert hashes(run) == before
+    (run / "recipe.json").write_text(recipe.changed({"checkpoints": 1, "data": "shapes(n=64, seed=0)"}).to_json())
+    resume(run)
+    assert sorted(file.name for file in (run / "checkpoints").iterdir()) == ["last.pt"]
+    (run / "recipe.json").write_text(recipe.to_json())
+    assert_same_run(run, whole, 12)
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
+    recipe: Recipe, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    kill(in_step(10), lambda: start(recipe, run))
+    last = run / "checkpoints" / "last.pt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 4
+    last.write_bytes(content)
+    resume(run)
+    shown = capsys.readouterr().err
+    assert "its checksum does not fit its content; step-000004.pt is used instead: the steps after 4 are lost" in shown
+    assert "resuming at step 4" in shown
+    assert_same_run(run, whole, 12)
+    assert [saves.read(file)["step"] for file in sorted(last.parent.iterdir())] == [12, 8]
+
+
+def test_a_run_of_before_checksums_resumes(recipe: Recipe, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    kill(in_step(6), lambda: start(recipe, run))
+    last = run / "checkpoints" / "last.pt"
+    state = saves.read(last)
+    torch.save({key: value for key, value in state.items() if key != "recipe"} | {"version": 1}, last)
+    text = json.loads((run / "recipe.json").read_text())
+    for field in ("checkpoints", "init"):
+        del text[field]
+    (run / "recipe.json").write_text(json.dumps(text))
+    resume(run)
+    (run / "recipe.json").write_text(recipe.to_json())
+    assert_same_run(run, whole, 12)
+
+
+# --- from another run's weights ---
+
+
+def test_a_run_starts_from_an_encoder_and_says_which(small: Recipe, whole: Path, tmp_path: Path) -> None:
+    given = small.changed({"base_lr": 1e-12, "epochs": 1, "checkpoint_seconds": NEVER, "init": str(whole)})
+    run = start(given, tmp_path / "run")
+    digest = hashlib.sha256((whole / "export" / "encoder.safetensors").read_bytes()).hexdigest()[:16]
+    assert run.recipe.init == f"{whole}#{digest}"
+    assert f"f starts from {whole}#{digest}" in (run.path / "log.txt").read_text()
+    one, two = (load_file(r / "export" / "encoder.safetensors") for r in (run.path, whole))
+    weights = [key for key in one if "running" not in key and "num_batches" not in key]
+    assert all(torch.allclose(one[key], two[key], atol=1e-6) for key in weights)
+    again = start(run.recipe.changed({"init": f"{whole / 'export' / 'encoder.safetensors'}"}), tmp_path / "again")
+    assert hashes(again.path / "export") == hashes(run.path / "export")
+
+
+def test_a_run_from_an_encoder_resumes_exactly_though_that_is_gone(small: Recipe, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "old")
+    recipe = small.changed({"init": str(tmp_path / "old")})
+    steady = start(recipe, tmp_path / "steady").path
+    kill(in_step(6), lambda: start(recipe, tmp_path / "run"))
+    shutil.rmtree(tmp_path / "old")
+    resume(tmp_path / "run")
+    assert_same_run(tmp_path / "run", steady, 12)
+
+
+@pytest.mark.parametrize("wrong", ["nothing", "unfinished", "other", "changed"])
+def test_what_cannot_be_started_from_is_refused(wrong: str, small: Recipe, whole: Path, tmp_path: Path) -> None:
+    inits = {
+        "nothing": (str(tmp_path / "none"), "was not found; accepted: a run folder or a .safetensors file"),
+        "unfinished": (str(tmp_path / "unfinished"), "is not finished; resume it, or name one of its snapshots"),
+        "other": (str(whole), "does not fit the encoder"),
+        "changed": (f"{whole}#0123456789abcdef", "has other content"),
+    }
+    init, words = inits[wrong]
+    if wrong == "unfinished":
+        Run.create(tmp_path / "unfinished", small, {})
+    encoder = "tiny(widths=(4, 8))" if wrong == "other" else small.encoder
+    with pytest.raises(RequestError, match=words):
+        start(small.changed({"init": init, "encoder": encoder}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_torn_metrics_line_and_lines_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
