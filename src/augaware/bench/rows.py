@@ -20,7 +20,8 @@ def rows(measured: Mapping[Size, Sides], compare: Callable[[Sides], Mapping[Side
     the least and most of ``per_core``; ``rounds`` has them all, round by round. The others are [median, least, most]
     of ratios within a round: ``ours_per_core`` and ``ours_wall``, how many times as fast we are with as many threads;
     ``threads_wall``, how many times as fast the side is with all its threads as with one; of a part of our job
-    ``share``, its CPU time over all of ours. ``compared`` is what the bench has to say of what a side found.
+    ``share``, its CPU time over all of ours. ``compared`` is what the bench has to say of what a side found;
+    ``parts`` in it, of what a pass consists: {"ms", "share"} each.
     """
     found = []
     for size, sides in measured.items():
@@ -61,7 +62,7 @@ def table(found: Sequence[Row], unit: str, measure: str) -> tuple[list[str], lis
     """Columns and lines of text."""
     columns = ["side", measure, "threads", f"{unit} / CPU s", f"{unit} / s", "ours, CPU", "ours, clock"]
     columns += ["threads, clock"] if any("threads_wall" in row for row in found) else []
-    further = list(dict.fromkeys(key for row in found for key in row.get("compared", {})))
+    further = list(dict.fromkeys(key for row in found for key in row.get("compared", {}) if key != "parts"))
     lines = []
     for row in found:
         if "share" not in row:
@@ -82,6 +83,9 @@ def remarks(found: Sequence[Row]) -> list[str]:
         if "share" in row:
             share = _spread([100 * part for part in row["share"]], ".2f")
             lines.append(f"{row['side']}: {row['note']}, at {row['size']} px {share} % of the CPU time of ours")
+        for part, spent in row.get("compared", {}).get("parts", {}).items():
+            of = f"{row['side']}, {row['size']}: " if part == "step" else "    "
+            lines.append(f"{of}{part} {_number(spent['ms'])} ms, {_spread([100 * s for s in spent['share']])} %")
     return lines
 
 
