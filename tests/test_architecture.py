@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "picture": LEAVES | {"augment", "data"},
     "report": {"errors"},
     "analysis": LEAVES | {"nets", "data", "tasks", "augment", "awareness.base", "objective"},
-    "bench": LEAVES | {"augment", "data", "evaluate", "frozen", "recipe", "tasks"},
+    "bench": LEAVES | {"augment", "data", "evaluate", "frozen", "nets", "pretrain", "recipe", "tasks"},
     # where it all comes together
     "frozen": LEAVES | {"augment.plan", "checkpoint", "nets", "objective", "recipe", "tasks.kept"},
     "evaluate": LEAVES | {"checkpoint", "data", "frozen", "tasks"},

@@ -85,7 +85,7 @@ def test_without_peers_ours_alone_is_measured() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["agument"], ["unknown bench 'agument'", "accepted: augment", "did you mean 'augment'?"]),
+        (["agument"], ["unknown bench 'agument'", "accepted: augment, probe, step", "did you mean 'augment'?"]),
         (["augment(size=32)"], ["unknown argument 'size'", "sizes"]),
         (["augment(sizes=[0])"], ["sizes=[0]", "at least 1"]),
         (["augment(images=0)"], ["images=0", "at least 1"]),
@@ -371,7 +371,7 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 
 def test_a_bench_is_listed() -> None:
-    assert lookup.names("bench") == ["augment", "probe"]
+    assert lookup.names("bench") == ["augment", "probe", "step"]
 
 
 # --- the linear probe ---

@@ -91,3 +91,8 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     if step < warmup:
         return peak * (recipe.warmup_from + (1 - recipe.warmup_from) * (step + 1) / (warmup + 1))
     return peak * cosine(1.0, recipe.final_lr, (step - warmup) / max(total - warmup, 1))
+
+
+def trained(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """The parameters that ``optimizer`` moves; to ask the network for its own takes a hundred times as long."""
+    return [p for group in optimizer.param_groups for p in group["params"]]

@@ -34,9 +34,9 @@ from augaware.log import Clock, Log
 from augaware.memory import keep_freed
 from augaware.nets.base import build_encoder
 from augaware.objective import Network, Objective, encoder_spec
-from augaware.optim import build_optimizer, set_schedules
+from augaware.optim import build_optimizer, set_schedules, trained
 from augaware.progress import Display
-from augaware.random import epoch_order, word
+from augaware.random import epoch_order, reseed, word
 from augaware.recipe import Recipe
 from augaware.saves import Saver, read_newest
 from augaware.stop import Stop
@@ -194,7 +194,7 @@ class Trainer:
         recipe, now = self.recipe, Moment(step, self.total_steps, self.steps_per_epoch)
         set_schedules(self.optimizer, recipe, step, self.steps_per_epoch)
         self._objective.before_step(now)
-        torch.manual_seed(word(recipe.seed, step))  # dropout, and whatever else a network draws
+        reseed(self.fabric.device, recipe.seed, step)  # dropout, and whatever else a network draws
         began = time.perf_counter()
         labels = None
         if self._objective.host.needs_labels and self.source.labels is not None:
@@ -207,7 +207,7 @@ class Trainer:
         self.fabric.backward(parts["loss"])
         self._objective.after_backward(now)
         if recipe.clip_norm:
-            nn.utils.clip_grad_norm_(self.objective.parameters(), recipe.clip_norm)
+            nn.utils.clip_grad_norm_(trained(self.optimizer), recipe.clip_norm)
         self.optimizer.step()
         self._objective.after_step(now)
         return {k: v.detach() for k, v in parts.items()}, seconds

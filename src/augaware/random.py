@@ -122,6 +122,16 @@ def word(*counters: int) -> int:
     return int(key[0]) & 0x7FFFFFFFFFFFFFFF
 
 
+def reseed(device: torch.device, *counters: int) -> None:
+    """torch's generators, of the CPU and of ``device``, in a state of ``counters`` alone.
+
+    Where there is no GPU, ``torch.manual_seed`` spends most of its time on a traceback: 0.2 ms of each step.
+    """
+    torch.default_generator.manual_seed(word(*counters))
+    if device.type == "cuda":
+        torch.cuda.manual_seed(word(*counters))
+
+
 @contextmanager
 def seeded(device: torch.device, *counters: int) -> Iterator[None]:
     """torch's generators, of the CPU and of ``device``, in a state of ``counters`` alone; put back afterwards."""

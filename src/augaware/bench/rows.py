@@ -21,7 +21,7 @@ def rows(measured: Mapping[Size, Sides], compare: Callable[[Sides], Mapping[Side
     of ratios within a round: ``ours_per_core`` and ``ours_wall``, how many times as fast we are with as many threads;
     ``threads_wall``, how many times as fast the side is with all its threads as with one; of a part of our job
     ``costs``, its CPU time over that of the job without it. ``compared`` is what the bench has to say of what a side
-    found.
+    found; ``parts`` in it, of what a pass consists: {"ms", "share"} each.
     """
     found = []
     for size, sides in measured.items():
@@ -62,7 +62,7 @@ def table(found: Sequence[Row], unit: str, measure: str) -> tuple[list[str], lis
     """Columns and lines of text."""
     columns = ["side", measure, "threads", f"{unit} / CPU s", f"{unit} / s", "ours, CPU", "ours, clock"]
     columns += ["threads, clock"] if any("threads_wall" in row for row in found) else []
-    further = list(dict.fromkeys(key for row in found for key in row.get("compared", {})))
+    further = list(dict.fromkeys(key for row in found for key in row.get("compared", {}) if key != "parts"))
     lines = []
     for row in found:
         if "costs" not in row:
@@ -83,6 +83,9 @@ def remarks(found: Sequence[Row]) -> list[str]:
         if "costs" in row:
             costs = _spread([100 * part for part in row["costs"]], "+.2f")
             lines.append(f"{row['side']}: {row['note']}, at {row['size']} px {costs} % of CPU time")
+        for part, spent in row.get("compared", {}).get("parts", {}).items():
+            of = f"{row['side']}, {row['size']}: " if part == "step" else "    "
+            lines.append(f"{of}{part} {_number(spent['ms'])} ms, {_spread([100 * s for s in spent['share']])} %")
     return lines
 
 
