@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "log": LEAVES,
     "health": LEAVES | {"augment", "data", "nets", "objective"},
     "picture": LEAVES | {"augment", "data"},
-    "report": {"errors"},
+    "report": {"errors", "disk"},
     "analysis": LEAVES | {"nets", "data", "tasks", "augment", "awareness.base", "objective"},
     "bench": LEAVES | {"augment", "data", "evaluate", "frozen", "recipe", "tasks"},
     # where it all comes together
@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
     "pretrain": LEAVES
     | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
-    | {"hosts.base", "optim"},
+    | {"hosts.base", "optim", "picture"},
     **dict.fromkeys(("__init__", "api", "cli", "cli_lists", "demo", "demo_page"), ANYTHING),
 }
 
