@@ -86,12 +86,12 @@ class Chromium:
             self.events.append((answer["method"], answer["params"]))
         return answer
 
-    def wait(self, method: str) -> dict[str, Any]:
-        """The next event of this kind."""
-        until, seen = time.monotonic() + PATIENCE, len(self.events)
+    def wait(self, method: str, **expected: Any) -> dict[str, Any]:
+        """The first event of this kind since the page was opened that says what is ``expected``."""
+        until, seen = time.monotonic() + PATIENCE, 0
         while True:
             for name, params in self.events[seen:]:
-                if name == method:
+                if name == method and all(params.get(key) == value for key, value in expected.items()):
                     return params
             seen = len(self.events)
             self._next(until)
@@ -101,8 +101,7 @@ class Chromium:
         self.look(width, height, scheme)
         self.events.clear()
         self.call("Page.navigate", url=page.absolute().as_uri())
-        if not any(name == "Page.loadEventFired" for name, _ in self.events):
-            self.wait("Page.loadEventFired")
+        self.wait("Page.loadEventFired")
 
     def look(self, width: int, height: int, scheme: str) -> None:
         """Another window or colour scheme for the page as it is."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PNG = b"\x89PNG\r\n\x1a\n"
 GAP, ROW, COLUMN = 6, 126, 110  # pixels of a sheet of augaware.tasks.sheet: around its tiles, and from one to the next
-WIDEST = 1400  # pixels of a page's picture
+WIDEST, STRIP = 1400, 720  # pixels of a page's picture, and of a row of a sheet
 LARGEST = 40_000_000  # pixels that are worth decoding
 QUALITY = 78
 
@@ -36,6 +36,11 @@ def size(png: bytes) -> tuple[int, int] | None:
         return None
     width, height = struct.unpack(">II", png[16:24])
     return (width, height) if 0 < width * height <= LARGEST else None
+
+
+def sound(png: bytes) -> bool:
+    """Whether a picture can be shown."""
+    return _opened(png) is not None
 
 
 def shot(png: bytes) -> Shot:
@@ -60,7 +65,7 @@ def rows(pngs: Sequence[bytes]) -> list[list[Shot]] | None:
     if len(whole) < len(images):
         return None
     tops = range(GAP, found[1] - GAP, ROW)
-    return [[_packed(image.crop((0, top - 2, found[0], top + ROW - GAP))) for image in whole] for top in tops]
+    return [[_packed(image.crop((0, top - 2, found[0], top + ROW - GAP)), STRIP) for image in whole] for top in tops]
 
 
 def _opened(png: bytes) -> Image | None:
@@ -77,11 +82,11 @@ def _opened(png: bytes) -> Image | None:
         return None
 
 
-def _packed(image: Image) -> Shot:
+def _packed(image: Image, widest: int = WIDEST) -> Shot:
     """WebP: without loss where there are few colours, as in a plot."""
-    if image.width > WIDEST:
-        image = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))))
+    if image.width > widest:
+        image = image.resize((widest, max(1, round(image.height * widest / image.width))))
     file = io.BytesIO()
     few = image.getcolors(4096) is not None
-    image.save(file, "WEBP", lossless=few, quality=QUALITY, method=3)
+    image.save(file, "WEBP", lossless=few, quality=QUALITY, method=2)
     return Shot("webp", base64.b64encode(file.getvalue()).decode(), image.width, image.height)

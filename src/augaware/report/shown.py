@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from augaware.report.experiments import Groups
+from augaware.report.experiments import Groups, vanillas
 from augaware.report.parts import Part, Picture, Pictures
-from augaware.report.pictures import size
+from augaware.report.pictures import sound
 
 MOST = 8  # experiments whose pictures of a task are compared
 DRAWN = 4  # grids of views
@@ -14,6 +14,8 @@ VIEWS = "views.png"  # written by augaware pretrain
 def compared(groups: Groups) -> list[Part]:
     """The picture of each task, of the first run of each experiment that has one."""
     found: list[Part] = []
+    vanilla = list(dict.fromkeys(vanillas(groups).values()))  # first: it is what the others are compared with
+    groups = {label: groups[label] for label in [*vanilla, *(label for label in groups if label not in vanilla)]}
     for task in dict.fromkeys(task for runs in groups.values() for run in runs for task in run.pictures):
         pngs: dict[str, bytes] = {}
         left = []
@@ -25,12 +27,12 @@ def compared(groups: Groups) -> list[Part]:
                 left.append(label)
                 continue
             png = run.picture(run.pictures[task])
-            if size(png) is not None:
+            if sound(png):
                 pngs[label] = png
             elif png:
                 run.problems.append((f"eval/{run.pictures[task].name}", "no PNG that can be shown"))
         if pngs:
-            note = f"Left out: {', '.join(left)}." if left else ""
+            note = f"The vanilla and the best; left out: {', '.join(left)}." if left else ""
             found.append(Pictures(task, f"{task}: what was found", pngs, note))
     return found
 
@@ -44,7 +46,7 @@ def views(groups: Groups) -> list[Part]:
             key = tuple(run.experiment.get(name) for name in ("data", "augment", "views", "size"))
             if not (run.folder / VIEWS).is_file():
                 continue
-            if key not in pngs and len(pngs) < DRAWN and size(png := run.picture(run.folder / VIEWS)) is not None:
+            if key not in pngs and len(pngs) < DRAWN and sound(png := run.picture(run.folder / VIEWS)):
                 pngs[key] = png
             if label not in makers.setdefault(key, []):
                 makers[key].append(label)
