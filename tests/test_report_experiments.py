@@ -68,7 +68,7 @@ def test_a_gain_is_paired_by_seed_with_the_vanilla_of_the_same_recipe(tmp_path: 
     _, text = written([run.folder for run in runs], tmp_path / "report.html")
     assert "Gain over vanilla (simclr)" in text
     assert f"+0.050 [+{low:.3f}".replace("[+", "[") in text
-    assert "better than vanilla in 1 of 1 results, clearly in 1" in text
+    assert "better than vanilla in 1 of 1 result, clearly in 1" in text
 
 
 def test_of_errors_less_is_better(tmp_path: Path) -> None:

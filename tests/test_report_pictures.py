@@ -20,7 +20,13 @@ from test_report_page import Page, png
 from test_report_runs import make_run, written
 
 SMALL = {"data": "shapes(n=16)", "encoder": "tiny(widths=(4, 8))", "epochs": 1, "batch_size": 8, "size": 16}
-SMALL |= {"device": "cpu", "precision": "fp32", "engine": "plain", "health_images": 0, "host": "simclr(proj_hidden_dim=8)"}
+SMALL |= {
+    "device": "cpu",
+    "precision": "fp32",
+    "engine": "plain",
+    "health_images": 0,
+    "host": "simclr(proj_hidden_dim=8)",
+}
 
 
 def sheet(shade: float, lines: int = 3, columns: int = 4) -> bytes:

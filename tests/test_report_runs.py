@@ -197,6 +197,15 @@ def test_an_extra_loss_stands_beside_that_of_predicting_nothing(tmp_path: Path) 
     assert "nothing/augself" not in text  # it is a line in the chart of its loss, not a chart of its own
 
 
+def test_a_flood_of_metrics_does_not_flood_the_page(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    flood = {f"loss/m{i}": 1.0 for i in range(5000)}
+    (run / "metrics.jsonl").write_text("".join(json.dumps({"step": i} | flood) + "\n" for i in range(3)))
+    html, text = written([run], tmp_path / "report.html")
+    assert html.count('class="plot"') == 50
+    assert "4950 more metrics are left out here" in text
+
+
 def test_runs_without_extra_losses_say_nothing_of_predictions(tmp_path: Path) -> None:
     _, text = written([make_run(tmp_path / "run", test=0.5)], tmp_path / "report.html")
     assert "predicting nothing" not in text

@@ -65,6 +65,10 @@ __all__ = [
 
 GENERATOR = '<meta name="generator" content="augaware report">'
 Charts = Bars | Lines | Scatter  # with a legend
+# JSON can hold half a surrogate pair, control characters, and what turns the direction of all text behind it.
+UNPRINTABLE = dict.fromkeys(
+    [*range(9), 11, 12, *range(14, 32), 127, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "�"
+)
 SHORT = 200  # letters of a command that is shown at the top at once
 
 
@@ -98,10 +102,7 @@ def render(
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    # JSON can hold half a surrogate pair and control characters: neither may reach the file.
-    return (
-        html.encode("utf-8", "replace").decode().translate(dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127], "�"))
-    )
+    return html.encode("utf-8", "replace").decode().translate(UNPRINTABLE)
 
 
 def save(html: str, out: Path) -> None:

@@ -136,8 +136,10 @@ def _said(rows: Sequence[Sequence[Cell]], notes: str) -> str:
 
 def _differences(groups: Groups, facts: Callable[[Run], Mapping[str, str]], few: bool) -> list[Part]:
     """What differs between the runs first, as a table; then what all of them share."""
-    runs = [run for members in groups.values() for run in members]
+    runs = [run for members in groups.values() for run in members if facts(run)]  # others say nothing of them
     every = [facts(run) for run in runs]
+    if not every:
+        return [Text("Nothing was recorded.")]
     keys = differing(every)
     shared = {key: value for key, value in every[0].items() if key not in keys}
     parts: list[Part] = []

@@ -69,7 +69,9 @@ def _facts(
     if ranked:
         best = min(ranked, key=lambda label: ranked[label].mean)
         where = ranked[best]
-        facts.append(("Best mean rank", best, f"{where.mean:.1f} over {where.columns} results"))
+        facts.append(
+            ("Best mean rank", best, f"{where.mean:.1f} over {where.columns} result{'s' if where.columns > 1 else ''}")
+        )
     sure = [(gain, label, title) for label, row in gains.items() for title, gain in row.items() if clear(gain) > 0]
     if sure:
         gain, label, title = max(sure, key=lambda one: one[0].mean)
@@ -77,7 +79,8 @@ def _facts(
     if gains:
         often = max(gains, key=lambda label: (_wins(gains[label].values()), _sure(gains[label].values())))
         row = gains[often].values()
-        said = f"better than vanilla in {_wins(row)} of {len(row)} results, clearly in {_sure(row)}"
+        of = f"{len(row)} result{'s' if len(row) > 1 else ''}"
+        said = f"better than vanilla in {_wins(row)} of {of}, clearly in {_sure(row)}"
         facts.append(("Most often better than vanilla", often, said))
     return facts
 

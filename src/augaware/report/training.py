@@ -11,6 +11,7 @@ from augaware.report.parts import Cell, Curve, Group, Lines, Number, Part, Table
 
 NOTHING = "predicting nothing"  # the loss of a head that looks at nothing, beside a trained one
 SPEED = ("images_per_second", "data_wait", "views_share")
+MOST = 50  # charts of a kind
 COMPARED = ("loss", "loss/host")  # every run has them
 
 
@@ -40,14 +41,16 @@ def spread(values: Sequence[float]) -> Number | None:
     return Value.over(present)
 
 
-def charts(groups: Groups, wanted: Callable[[str], bool]) -> list[Lines]:
+def charts(groups: Groups, wanted: Callable[[str], bool]) -> list[Part]:
     """One chart per metric, one curve per experiment: over its runs, at the steps all of them reached."""
     keys = {key for runs in groups.values() for run in runs for key in run.curves if wanted(key)}
-    found: list[Lines] = []
-    for key in sorted(keys):
+    found: list[Part] = []
+    for key in sorted(keys)[:MOST]:
         curves = {label: mean_curve(r.curves.get(key, {}) for r in runs) for label, runs in groups.items()}
         curves[NOTHING] = mean_curve(r.curves.get(_nothing(key), {}) for runs in groups.values() for r in runs)
         found.append(Lines(key, {label: (x, y) for label, (x, y) in curves.items() if x}, "step", ""))
+    if len(keys) > MOST:
+        found.append(Text(f"{len(keys) - MOST} more metrics are left out here; they are in metrics.jsonl."))
     return found
 
 
