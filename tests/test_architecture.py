@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "log": LEAVES,
     "health": LEAVES | {"augment", "data", "nets", "objective"},
     "picture": LEAVES | {"augment", "data"},
-    "report": {"errors"},
+    "report": {"errors", "disk"},
     "analysis": LEAVES | {"nets", "data", "tasks", "augment", "awareness.base", "objective"},
     "bench": LEAVES | {"augment", "data", "evaluate", "frozen", "nets", "pretrain", "recipe", "tasks"},
     # where it all comes together
@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
     "pretrain": LEAVES
     | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
-    | {"hosts.base", "optim", "faults", "initial", "saves"},
+    | {"hosts.base", "optim", "faults", "initial", "picture", "saves"},
     "initial": LEAVES | {"checkpoint", "nets", "recipe"},
     "replay": LEAVES | {"checkpoint", "data", "faults", "pretrain"},
     **dict.fromkeys(("__init__", "api", "cli", "cli_lists", "demo", "demo_page"), ANYTHING),

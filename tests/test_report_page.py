@@ -14,12 +14,16 @@ from pathlib import Path
 import pytest
 
 from augaware.errors import RequestError
-from augaware.report import charts, numbers
+from augaware.report import charts, numbers, plots
 from augaware.report.page import (
     Bars,
+    Dots,
+    Facts,
+    Group,
     KeyValues,
     Lines,
     Picture,
+    Pictures,
     Scatter,
     Section,
     Table,
@@ -79,7 +83,16 @@ def every_part(name: str = "a") -> list[Section]:
     odd = [1.5, NAN, INF, -INF, None, Value(0.5, 0.1, n=3), Value(NAN, NAN), 10**400]
     columns = [name, *(f"{name} {i}" for i in range(8))]
     return [
-        Section(name, "first", [Text(f"{name}\n\nsecond"), KeyValues({name: name, "x": NAN, "none": None}, name)]),
+        Section(
+            name,
+            "first",
+            [
+                Facts([(name, name, name)]),
+                Text(f"{name}\n\nsecond"),
+                KeyValues({name: name, "x": NAN, "none": None}, name),
+                Group(name, [Dots(name, [name] * 8, {name: odd, "other": [0.0] * 8}, name, name)]),
+            ],
+        ),
         Section("Tables", "tables", [Table(name, columns, [[name, *odd]], note=name, best={f"{name} 0": "max"})]),
         Section(
             "Charts",
@@ -89,6 +102,7 @@ def every_part(name: str = "a") -> list[Section]:
                 Lines(name, {name: ([0, 1, 2, 3], [1.0, NAN, INF, 1e300]), "empty": ([], [])}, name, name),
                 Scatter(name, {name: [(Value(1, 0.1), Value(2, low=1.0, high=4.0)), (NAN, 1)], "e": []}, name, name),
                 Picture(name, name, png(), note=name),
+                Pictures(name, name, {name: png(), "other": png()}, note=name),
             ],
         ),
     ]
@@ -104,10 +118,13 @@ def test_any_name_gives_a_well_formed_page_that_loads_nothing(name: str) -> None
     for tag, attrs in page.tags:
         assert not any(key.startswith("on") for key in attrs), tag
         for key in ("src", "href", "action", "xlink:href"):
-            assert re.match(r"#|data:image/png;base64,", attrs.get(key) or "#"), (tag, attrs)
+            assert re.match(r"#|data:(image/(png|webp)|text/(csv|x-tex));base64,", attrs.get(key) or "#"), (tag, attrs)
     assert "url(" not in html
     assert "@import" not in html
-    assert name.encode("utf-8", "replace").decode().replace("\x00", "�") in "".join(page.text) or name == ""
+    assert (
+        name.encode("utf-8", "replace").decode().replace("\x00", "�").replace("\u202e", "�") in "".join(page.text)
+        or name == ""
+    )
 
 
 def test_policy_allows_only_the_script_of_the_page() -> None:
@@ -125,13 +142,16 @@ def test_page_can_be_used_without_eyes_or_mouse() -> None:
     assert page.find("html") == [{"lang": "en"}]
     assert any(m.get("name") == "viewport" for m in page.find("meta"))
     assert all(image["alt"] for image in page.find("img"))
-    plots = [svg for svg in page.find("svg") if svg.get("aria-hidden") != "true"]
-    assert len(plots) == 10  # eight panels, one curve chart, one scatter
-    assert all(svg["role"] == "img" and svg["aria-label"] for svg in plots)
+    drawn = [svg for svg in page.find("svg") if svg.get("aria-hidden") != "true"]
+    assert len(drawn) == 18  # twice eight panels, one curve chart, one scatter
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in drawn)
     heads = [th for th in page.find("th") if th.get("scope") == "col"]
-    assert len(page.find("button")) == len(heads) > 9
+    legend = [button for button in page.find("button") if "aria-pressed" in button]
+    assert len(page.find("button")) == len(heads) + len(legend)
+    assert len(heads) > 9
+    assert len(legend) == 4
     targets = {attrs["id"] for _, attrs in page.tags if attrs.get("id")}
-    assert {str(a["href"])[1:] for a in page.find("a")} <= targets
+    assert {str(a["href"])[1:] for a in page.find("a") if "download" not in a} <= targets
 
 
 @pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
@@ -149,10 +169,13 @@ def test_colours_have_enough_contrast(mode: int) -> None:
     for name, colour in colours.items():
         low, high = sorted((paper, luminance(colour)))
         ratio = (high + 0.05) / (low + 0.05)
-        if name in ("ink", "soft", "link"):
+        if name in ("ink", "soft", "link", "up", "down"):
             assert ratio >= 4.5, name
-        elif re.fullmatch(r"[cb]\d", name):
+        elif re.fullmatch(r"[cb]\d|mute", name):
             assert ratio >= 3.0, name
+    for name in ("ink", "soft", "link", "up", "down"):  # rows under the pointer, cards, pressed entries of a legend
+        low, high = sorted((luminance(colours["raised"]), luminance(colours[name])))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, name
 
 
 @pytest.mark.parametrize(
@@ -211,9 +234,9 @@ def test_a_series_looks_the_same_on_the_whole_page_and_no_two_alike() -> None:
 def test_a_long_curve_keeps_its_spikes() -> None:
     ys = [0.0] * 100_000
     ys[41_234] = 9.0
-    kept = charts._thin((range(len(ys)), ys))
-    assert len(kept) <= 2 * charts.POINTS
-    assert (41_234, 9.0) in kept
+    kept = plots.thin((range(len(ys)), ys))
+    assert len(kept) <= plots.POINTS
+    assert (41_234, 9.0) in [(p.x, p.y) for p in kept]
 
 
 @pytest.mark.parametrize(

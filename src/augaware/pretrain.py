@@ -25,6 +25,7 @@ from augaware.checkpoint import Run, check_device, environment, refuse_existing,
 from augaware.data.base import ImageBatch
 from augaware.data.loader import Loader, open_source
 from augaware.data.tar import TARS
+from augaware.disk import write_file
 from augaware.errors import RequestError
 from augaware.faults import Watch, diverged, resumable
 from augaware.health import Panel
@@ -138,6 +139,8 @@ class Trainer:
             saver,
         ):
             self._describe(display, step)
+            if step == 0:
+                self._draw(run, display)
             watch, saved = Watch(), time.monotonic()
             while step < self.total_steps:
                 epoch, first = divmod(step, self.steps_per_epoch)
@@ -225,6 +228,17 @@ class Trainer:
         )
         if health.warning and (step >= SETTLED or not health.numbers):  # no numbers: it has diverged
             display.line(f"WARNING: {health.warning}")
+
+    def _draw(self, run: Run, display: Display) -> None:
+        """What the network will see: four images with their views of epoch 0. No run fails for a picture."""
+        try:
+            from augaware.picture import views_png
+
+            index = torch.linspace(0, len(self.source) - 1, min(4, len(self.source))).long()
+            png = views_png(self.source, self.camera.pipelines[:4], index, self.recipe.seed)
+            write_file(run.path / "views.png", png)
+        except Exception as error:
+            display.line(f"views.png was not drawn: {error}")
 
     def _describe(self, display: Display, step: int) -> None:
         recipe = self.recipe

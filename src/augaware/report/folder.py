@@ -1,35 +1,48 @@
-"""A run folder as it lies on disk: read what is there, and name what is not."""
+"""A run folder as it lies on disk: read what is there, and name what is not. What else holds results is read too."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 REPEATS = "seed"  # the recipe key that tells repeats of one experiment apart
+# How a run is done, not what is learnt:
+HOW = ("device", "engine", "log_steps", "checkpoint_seconds", "snapshots", "health_images", "memory_gib", "store")
+LARGEST = 30_000_000  # bytes of a picture that is shown
 
 
 @dataclass(frozen=True)
 class Result:
-    """One headline number of an evaluation; two are comparable when all but ``value`` agree."""
+    """One headline number of an evaluation; two are comparable when all but the last two agree.
+
+    ``error``: its standard error over the test images, None where the task has none.
+    """
 
     task: str
     dataset: str
     protocol: str
     metric: str
     value: float
+    error: float | None = None
 
 
 @dataclass
 class Run:
-    """What could be read of a run folder, and in ``problems`` (file, reason) what could not."""
+    """What could be read of a folder, and in ``problems`` (file, reason) what could not.
+
+    ``curves``: metric -> step -> value. ``encoder``: what was evaluated or analysed, as its results name it.
+    ``pictures``: task -> the file beside its result.
+    """
 
     folder: Path
     recipe: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
-    metrics: list[dict[str, object]] = field(default_factory=list)
+    curves: dict[str, dict[float, float]] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
+    pictures: dict[str, Path] = field(default_factory=dict)
+    encoder: str = ""
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -39,27 +52,84 @@ class Run:
 
     @property
     def experiment(self) -> dict[str, str]:
-        """The recipe without what only repeats change."""
-        return {key: value for key, value in self.recipe.items() if key != REPEATS}
+        """The recipe without what only repeats change, nor how it was done; of a path to data its last two parts."""
+        kept = {key: value for key, value in self.recipe.items() if key != REPEATS and key not in HOW}
+        if "/" in kept.get("data", ""):
+            kept["data"] = "/".join([part for part in kept["data"].split("/") if part][-2:])
+        return kept
+
+    def picture(self, path: Path) -> bytes:
+        """The bytes of a picture of the folder; nothing, and a line in ``problems``, where that cannot be."""
+        try:
+            if path.stat().st_size <= LARGEST:
+                return path.read_bytes()
+            reason = f"larger than {LARGEST // 10**6} MB"
+        except OSError as error:
+            reason = str(error)
+        self.problems.append((str(path.relative_to(self.folder)), reason))
+        return b""
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a folder is a run, or holds what ``augaware eval`` or ``augaware analyse`` wrote."""
+    places = ("recipe.json", "eval/*.json", "analysis/*.json")
+    return folder.is_dir() and any(path.is_file() for place in places for path in folder.glob(place))
 
 
 def read(folder: Path) -> Run:
-    """Read a run folder; whatever is missing or broken becomes a line of ``problems``."""
+    """Read a folder; whatever is missing or broken becomes a line of ``problems``.
+
+    Where no run lies beside the results, they say themselves of which recipe and by which command they are.
+    """
     run = Run(folder)
-    run.recipe.update(_flat(_json(run, "recipe.json")))
-    run.environment.update(_flat(_json(run, "env.json")))
-    run.metrics.extend(_json_lines(run, "metrics.jsonl"))
+    trained = any((folder / name).exists() for name in ("recipe.json", "env.json", "metrics.jsonl"))
+    if trained:
+        run.recipe.update(_flat(_json(run, "recipe.json")))
+        run.environment.update(_flat(_json(run, "env.json")))
+        run.curves.update(_curves(_json_lines(run, "metrics.jsonl")))
+    recipes: list[object] = []
     for path in sorted((folder / "eval").glob("*.json")):
         name = f"eval/{path.name}"
         found = _json(run, name)
         if not found:
             continue
         place = _text(found.get("task", path.stem)), _text(found.get("dataset", "")), _text(found.get("protocol", ""))
-        headline = _headline(found.get("metrics"))
-        run.results.extend(Result(*place, metric, value) for metric, value in headline.items())
+        metrics = found.get("metrics")
+        headline, errors = _headline(metrics), _errors(metrics)
+        run.results.extend(Result(*place, metric, value, errors.get(metric)) for metric, value in headline.items())
         if not headline:
             run.problems.append((name, "no number in its metrics"))
+        if path.with_suffix(".png").is_file():
+            run.pictures[place[0]] = path.with_suffix(".png")
+        run.encoder = run.encoder or _text(found.get("encoder", ""))
+        recipes.append(found.get("recipe"))
+        if not trained and isinstance(made := found.get("environment"), dict):
+            run.environment = run.environment or _flat(made)
+    if not trained:
+        if recipes and isinstance(recipes[0], dict) and all(recipe == recipes[0] for recipe in recipes):
+            run.recipe.update(_flat(recipes[0]))
+        for path in sorted((folder / "analysis").glob("*.json")) if not run.encoder else ():
+            run.encoder = run.encoder or _text(_json(run, f"analysis/{path.name}").get("encoder", ""))
     return run
+
+
+def _curves(lines: Iterable[Mapping[str, object]]) -> dict[str, dict[float, float]]:
+    """Metric -> step -> value. A step logged again after a resume counts once, as it was last."""
+    found: dict[str, dict[float, float]] = {}
+    for i, line in enumerate(lines):
+        step = number(line.get("step", i))
+        for key, value in line.items() if step is not None else ():
+            if (known := number(value)) is not None and step is not None:
+                found.setdefault(key, {})[step] = known
+    return found
+
+
+def _errors(metrics: object) -> dict[str, float]:
+    """The standard errors of the numbers to show."""
+    found = metrics.get("standard_error") if isinstance(metrics, dict) else None
+    named = found if isinstance(found, dict) else {"test": found}
+    numbers = {str(key): number(value) for key, value in named.items()}
+    return {key: value for key, value in numbers.items() if value is not None}
 
 
 def _headline(metrics: object) -> dict[str, float]:

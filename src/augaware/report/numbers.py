@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from augaware.report.parts import Cell, Value
 
 MISSING = "–"
+HUGE = 1e9  # numbers from here on are written with powers of ten
 
 
 def mean(cell: Cell) -> float:
@@ -35,15 +36,32 @@ def plain(value: float, digits: int) -> str:
         return MISSING
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return (f"{value:.2g}" if _runs_away(value, digits) else f"{value:.{digits}f}").replace("-", "−")
+    return f"{value:.2g}".replace("-", "−") if _runs_away(value, digits) else _fixed(value, digits)
+
+
+def _fixed(value: float, digits: int) -> str:
+    if not math.isfinite(value) or abs(value) >= HUGE:
+        return plain(value, digits)
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−" if any(sign in text for sign in "123456789") else "")
 
 
 def _runs_away(value: float, digits: int) -> bool:
-    return abs(value) >= 1e9 or (digits > 0 and 0 < abs(value) < 0.5 * 10**-digits)
+    return abs(value) >= HUGE or (digits > 0 and 0 < abs(value) < 0.5 * 10**-digits)
 
 
-def shown(cell: Cell, digits: int) -> str:
-    """A cell as text, with its uncertainty."""
+def clear(cell: Cell) -> int:
+    """1 for a value whose interval is all above zero, -1 for all below, 0 for anything else."""
+    if not isinstance(cell, Value) or cell.interval is None or not all(map(math.isfinite, cell.interval)):
+        return 0
+    low, high = cell.interval
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def shown(cell: Cell, digits: int, signed: bool = False) -> str:
+    """A cell as text, with its uncertainty; ``signed`` with a plus before what is above zero."""
+    if signed and not isinstance(cell, bool | str) and mean(cell) > 0:
+        return f"+{text}" if (text := shown(cell, digits))[:1].isdigit() else text
     if cell is None:
         return MISSING
     if isinstance(cell, str):
@@ -51,6 +69,8 @@ def shown(cell: Cell, digits: int) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     text = plain(mean(cell), 0 if isinstance(cell, int) else digits)
+    if isinstance(cell, Value) and cell.interval and max(map(abs, cell.interval)) >= 0.5 * 10**-digits:
+        text = _fixed(mean(cell), digits)  # beside its uncertainty a small mean needs no powers of ten
     if not isinstance(cell, Value) or text == MISSING or cell.interval is None:
         return text
     if cell.sd is None:

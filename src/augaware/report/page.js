@@ -20,3 +20,17 @@ for (const button of document.querySelectorAll("thead button")) {
     body.append(...[...body.rows].sort(compare));
   });
 }
+// A legend's button colours its series in every chart of the page, on top of the others, or greys it.
+const press = (number, on) => {
+  for (const part of document.querySelectorAll(`[data-s="${number}"]`)) {
+    part.classList.toggle("muted", !on);
+    if (part.localName === "button") part.setAttribute("aria-pressed", on);
+    else if (on && part.querySelector(".line")) part.parentElement.append(part);
+  }
+};
+for (const button of document.querySelectorAll(".legend button")) {
+  button.addEventListener("click", () => {
+    if (button.dataset.s) press(button.dataset.s, button.getAttribute("aria-pressed") === "false");
+    else for (const other of button.closest("ul").querySelectorAll("[data-s]")) press(other.dataset.s, button.dataset.press === "true");
+  });
+}

@@ -10,11 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
-import os
-import struct
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -22,17 +18,22 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from augaware.disk import write_output
 from augaware.errors import RequestError
-from augaware.report import charts
-from augaware.report.numbers import decimals, mean, shown
+from augaware.report import charts, pictures, plots, tables
+from augaware.report.numbers import decimals, shown
 from augaware.report.parts import (
     Bars,
     Cell,
     Curve,
+    Dots,
+    Facts,
+    Group,
     KeyValues,
     Lines,
     Part,
     Picture,
+    Pictures,
     Scatter,
     Section,
     Table,
@@ -44,10 +45,14 @@ __all__ = [
     "Bars",
     "Cell",
     "Curve",
+    "Dots",
+    "Facts",
+    "Group",
     "KeyValues",
     "Lines",
     "Part",
     "Picture",
+    "Pictures",
     "Scatter",
     "Section",
     "Table",
@@ -55,9 +60,16 @@ __all__ = [
     "Value",
     "render",
     "save",
+    "save_tables",
 ]
 
 GENERATOR = '<meta name="generator" content="augaware report">'
+Charts = Bars | Lines | Scatter  # with a legend
+# JSON can hold half a surrogate pair, control characters, and what turns the direction of all text behind it.
+UNPRINTABLE = dict.fromkeys(
+    [*range(9), 11, 12, *range(14, 32), 127, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "�"
+)
+SHORT = 200  # letters of a command that is shown at the top at once
 
 
 def render(
@@ -67,36 +79,30 @@ def render(
     command: str = "",
     footer: str = "",
     baselines: Sequence[str] = (),
+    focus: Collection[str] | None = None,
 ) -> str:
     """The page as text.
 
     ``command`` is what made it and is shown above the sections. Series named in ``baselines`` are drawn in grey; every
-    other series has one colour and marker in all charts of the page.
+    other series has one colour and marker in all charts of the page. ``focus``: the series that are in colour until
+    the reader presses others in a legend; None is all of them, or the first eight.
     """
-    names = (
-        name
-        for section in sections
-        for part in section.parts
-        if isinstance(part, Bars | Lines | Scatter)
-        for name in part.series
-    )
-    look = charts.styles(names, baselines)
+    every = [chart for section in sections for chart in _charts(section.parts)]
+    look = charts.styles((name for chart in every for name in chart.series), baselines, focus)
     script = _asset("page.js")
     html = _template().render(
         title=title,
         lead=lead,
         command=command,
+        short=len(command) <= SHORT,
         footer=footer,
-        sections=[(s.heading, s.id, [_view(part, look) for part in s.parts]) for s in sections],
+        sections=[(s.heading, s.id, _legend(s, look) + [_view(part, look) for part in s.parts]) for s in sections],
         generator=Markup(GENERATOR),  # noqa: S704 - a constant
         css=Markup(_asset("page.css")),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    # JSON can hold half a surrogate pair and control characters: neither may reach the file.
-    return (
-        html.encode("utf-8", "replace").decode().translate(dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127], "�"))
-    )
+    return html.encode("utf-8", "replace").decode().translate(UNPRINTABLE)
 
 
 def save(html: str, out: Path) -> None:
@@ -106,18 +112,19 @@ def save(html: str, out: Path) -> None:
     try:
         if out.exists() and GENERATOR.encode() not in out.read_bytes()[:4096]:
             raise RequestError(f"--out {str(out)!r} exists and is not a report of augaware; name another file")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name[:40]}.")
     except OSError as error:
-        raise RequestError(f"--out {str(out)!r}: cannot write there ({error.strerror})") from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(html)
-        temporary.chmod(0o644)  # mkstemp is private; a page is made to be shared
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise RequestError(f"--out {str(out)!r}: cannot be read ({error.strerror})") from None
+    write_output(out, html.encode())
+
+
+def save_tables(sections: Sequence[Section], folder: Path) -> list[Path]:
+    """Write every table of a page as ``folder/NAME.csv`` and ``.tex``, over those of an earlier report."""
+    found = []
+    for name, table in tables.files(sections).items():
+        for ending, text in tables.both(table).items():
+            found.append(folder / f"{name}.{ending}")
+            write_output(found[-1], text.encode(), option="--tables")
+    return found
 
 
 def _asset(name: str) -> str:
@@ -132,75 +139,80 @@ def _template() -> jinja2.Template:
     return environment.from_string(_asset("page.html.j2"))
 
 
+def _charts(parts: Sequence[Part]) -> Iterator[Charts]:
+    """The charts among parts whose series have a look of their own."""
+    for part in parts:
+        if isinstance(part, Charts):
+            yield part
+        elif isinstance(part, Group):
+            yield from _charts(part.parts)
+
+
+def _legend(section: Section, look: Mapping[str, charts.Style]) -> list[dict[str, object]]:
+    """One legend for all charts of a section; none where there is nothing to tell apart."""
+    names = list(dict.fromkeys(name for chart in _charts(section.parts) for name in chart.series))
+    if len(names) < 2:
+        return []
+    return [{"kind": "legend", "series": [(name, look[name], look[name].swatch()) for name in names]}]
+
+
 def _view(part: Part, look: Mapping[str, charts.Style]) -> dict[str, object]:
     """What the template needs to show a part: plain values and finished SVG."""
     match part:
         case Text():
             return {"kind": "text", "paragraphs": [p for p in part.text.split("\n\n") if p.strip()]}
+        case Facts():
+            return {"kind": "facts", "items": part.items}
         case KeyValues():
             items = [(key, shown(value, decimals([value]))) for key, value in part.items.items()]
             long = any(len(value) > 60 for _, value in items)
             return {"kind": "items", "caption": part.caption, "items": items, "long": long}
         case Table():
-            return {"kind": "table"} | _table(part)
+            return {"kind": "table", "table": _table(part), "wide": len(part.columns) > 2}
         case Picture():
-            width, height = struct.unpack(">II", part.png[16:24])
-            data = base64.b64encode(part.png).decode()
-            size = {"width": width, "height": height}
-            return {"kind": "picture", "caption": part.caption, "alt": part.alt, "note": part.note, "data": data} | size
+            return {"kind": "picture", "caption": part.caption, "note": part.note, "alt": part.alt} | {
+                "shot": pictures.shot(part.png)
+            }
+        case Pictures():
+            return _compared(part)
+        case Group():
+            inner = [_view(one, look) for one in part.parts]
+            return {"kind": "group", "caption": part.caption, "parts": inner, "open": part.open}
         case Bars():
-            columns = ["", *part.groups]
-            rows: list[list[Cell]] = [[name, *values] for name, values in part.series.items()]
-            numbers, panels, wide = Table("", columns, rows, decimals=part.decimals), charts.bars(part, look), True
+            panels, layout = plots.bars(part, look), "bars"
+        case Dots():
+            panels, layout = plots.dots(part), "dots"
         case Lines():
-            panels, wide, numbers = [("", charts.lines(part, look))], part.wide, _summary(part)
+            panels, layout = [("", plots.lines(part, look))], "wide" if part.wide else "one"
         case Scatter():
-            columns = ["", part.xlabel, part.ylabel]
-            rows = [[name, x, y] for name, points in part.series.items() for x, y in points]
-            panels, wide, numbers = [("", charts.scatter(part, look))], part.wide, Table("", columns, rows)
-    legend = [(name, look[name].swatch()) for name in part.series]
-    heading = {"kind": "chart", "caption": part.caption, "note": part.note, "wide": wide}
-    return heading | {"panels": panels, "legend": legend, "numbers": _table(numbers), "ylabel": part.ylabel}
+            panels, layout = [("", plots.scatter(part, look))], "wide" if part.wide else "one"
+    heading = {"kind": "chart", "caption": part.caption, "note": part.note, "layout": layout, "panels": panels}
+    return heading | {"numbers": _table(tables.numbers(part)), "ylabel": part.ylabel if isinstance(part, Bars) else ""}
 
 
 def _table(table: Table) -> dict[str, object]:
-    """Rows of (text, sort key, repeats, is best) and per column whether it holds numbers."""
-    columns = list(zip(*table.rows, strict=True)) if table.rows else [()] * len(table.columns)
-    numeric = [bool(column) and not any(isinstance(cell, str) for cell in column) for column in columns]
-    digits = [decimals(column) if table.decimals is None else table.decimals for column in columns]
-    best: list[float | None] = []
-    for name, column in zip(table.columns, columns, strict=True):
-        present = [mean(cell) for cell in column if math.isfinite(mean(cell))]
-        direction = (table.best or {}).get(name)
-        choose = min if direction == "min" else max
-        best.append(choose(present) if direction and len(set(present)) > 1 else None)
-    # One number of repeats for the whole table is said once, below it.
-    repeats = {cell.n for row in table.rows for cell in row if isinstance(cell, Value)}
-    common = next(iter(repeats)) if len(repeats) == 1 else None
-    rows = [
-        [
-            {
-                "text": shown(cell, digits[i]),
-                "key": "" if math.isnan(mean(cell)) else repr(mean(cell)),
-                "n": cell.n if isinstance(cell, Value) and common is None else None,
-                "best": best[i] is not None and mean(cell) == best[i],
-            }
-            for i, cell in enumerate(row)
-        ]
-        for row in table.rows
-    ]
-    return {
-        "caption": table.caption,
-        "note": " ".join(filter(None, [table.note, f"n = {common}." if common else ""])),
-        "columns": list(zip(table.columns, numeric, strict=True)),
-        "rows": rows,
+    """A table's view, and itself as files behind links: text is small, so it is there without a script or a server."""
+    links = {
+        ending: f"data:text/{'csv' if ending == 'csv' else 'x-tex'};base64,{base64.b64encode(_whole(text)).decode()}"
+        for ending, text in tables.both(table).items()
     }
+    return {"view": tables.view(table), "links": links, "stem": tables.stem(table.caption)}
 
 
-def _summary(part: Lines) -> Table:
-    """A curve in a row: its ends and its extremes."""
-    rows: list[list[Cell]] = []
-    for name, (_, ys) in part.series.items():
-        present = [y for y in map(mean, ys) if math.isfinite(y)] or [math.nan]
-        rows.append([name, present[0], present[-1], min(present), max(present), len(ys)])
-    return Table("", ["", "first", "last", "lowest", "highest", "points"], rows)
+def _whole(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+def _compared(part: Pictures) -> dict[str, object]:
+    """Rows of equal sheets below one another, or whole pictures beside one another."""
+    names, found = list(part.pngs), pictures.rows(list(part.pngs.values()))
+    heading = {
+        "kind": "pictures",
+        "caption": part.caption,
+        "note": part.note,
+        "alt": part.alt,
+        "sheets": found is not None,
+    }
+    if found is None:
+        found = [[pictures.shot(png) for png in part.pngs.values()]]
+    return heading | {"rows": [list(zip(names, row, strict=True)) for row in found]}

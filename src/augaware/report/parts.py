@@ -6,8 +6,8 @@ number, text or None. A name in the ``series`` of a chart gets one colour and on
 
 from __future__ import annotations
 
+import math
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,7 +29,11 @@ class Value:
     @classmethod
     def over(cls, repeats: Sequence[float]) -> Value:
         """Mean and sample standard deviation of repeats; a single one has no spread."""
-        return cls(statistics.fmean(repeats), statistics.stdev(repeats) if len(repeats) > 1 else None, n=len(repeats))
+        n = len(repeats)
+        centre = math.fsum(repeats) / n
+        if n == 1:
+            return cls(centre, n=n)
+        return cls(centre, math.sqrt(math.fsum((value - centre) ** 2 for value in repeats) / (n - 1)), n=n)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -41,7 +45,7 @@ class Value:
 
 Number = int | float | Value
 Cell = str | Number | None
-Curve = tuple[Sequence[float], Sequence[float]]  # x and y, equally long
+Curve = tuple[Sequence[float], Sequence[Number]]  # x and y, equally long
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,13 @@ class Text:
     """Plain paragraphs, separated by a blank line."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A few findings in large type: what it is, its value, and what there is to say about it."""
+
+    items: Sequence[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,8 @@ class Table:
     """Rows of cells under named columns; the first column names the row. Every column can be sorted.
 
     ``best`` marks the largest or smallest mean of a column; ``decimals`` fixes the digits of every float, which
-    otherwise follow the magnitude of their column.
+    otherwise follow the magnitude of their column. ``signed`` puts a plus before what is above zero, and colours a
+    value whose interval is all on one side of it.
     """
 
     caption: str
@@ -73,6 +85,7 @@ class Table:
     note: str = ""
     best: Mapping[str, Literal["max", "min"]] | None = None
     decimals: int | None = None
+    signed: bool = False
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
@@ -96,8 +109,30 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class Dots:
+    """One panel per group with one row per series: a dot with its interval, beside a line at zero.
+
+    For differences: filled and coloured where the interval is all on one side of zero, hollow and grey elsewhere.
+    """
+
+    caption: str
+    groups: Sequence[str]
+    series: Mapping[str, Sequence[Number | None]]
+    xlabel: str = ""
+    note: str = ""
+    decimals: int | None = None
+
+    def __post_init__(self) -> None:
+        if any(len(values) != len(self.groups) for values in self.series.values()):
+            raise ValueError(f"dots {self.caption!r}: every series needs {len(self.groups)} values")
+
+
+@dataclass(frozen=True)
 class Lines:
-    """Curves over a common axis; a value that is not finite leaves a gap. ``wide`` takes the page's whole width."""
+    """Curves over a common axis; a value that is not finite leaves a gap, one with an uncertainty gets a band.
+
+    ``wide`` takes the page's whole width.
+    """
 
     caption: str
     series: Mapping[str, Curve]
@@ -137,7 +172,29 @@ class Picture:
             raise ValueError(f"picture {self.caption!r}: not a PNG")
 
 
-Part = Text | KeyValues | Table | Bars | Lines | Scatter | Picture
+@dataclass(frozen=True)
+class Pictures:
+    """The same picture (PNG) of several makers, by name: to be compared.
+
+    Sheets of ``augaware.tasks.sheet`` of one size are cut into their rows, and equal rows stand below one another.
+    """
+
+    caption: str
+    alt: str
+    pngs: Mapping[str, bytes]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parts under a line that opens and closes."""
+
+    caption: str
+    parts: Sequence[Part]
+    open: bool = False
+
+
+Part = Text | Facts | KeyValues | Table | Bars | Dots | Lines | Scatter | Picture | Pictures | Group
 
 
 @dataclass(frozen=True)

@@ -1,198 +1,155 @@
-"""The report of run folders: results, curves, what differed between the runs, and the command that made each.
+"""The report of run folders: what is best, results, pictures, curves, what differed, and the command that made each.
 
-Runs that differ only in their seed are one experiment: the mean and standard deviation over its runs.
+Runs that differ only in their seed are one experiment. A folder with nothing but results is an experiment of its own.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from augaware.errors import RequestError
-from augaware.report.folder import Run, number, read
-from augaware.report.page import Cell, Curve, KeyValues, Lines, Part, Section, Table, Text, Value, render, save
+from augaware.report.experiments import Column, Groups, columns, differing, grouped, ranks, vanillas
+from augaware.report.folder import Run, holds_results, read
+from augaware.report.page import render, save, save_tables
+from augaware.report.parts import Cell, Group, KeyValues, Part, Section, Table, Text, Value
+from augaware.report.shown import compared, views
+from augaware.report.summary import order, summary
+from augaware.report.training import NOTHING, health, training
 
-ALWAYS = ("host", "aware")  # recipe keys that name an experiment
-NOTHING = "predicting nothing"  # the loss of a head that looks at nothing, beside a trained one
-SMALLER_IS_BETTER = ("loss", "error", "mae", "mse", "rmse")
-
-Groups = dict[str, list[Run]]  # label -> the runs of one experiment
+FEW = 8  # runs whose details are open
 
 
-def report(dirs: Sequence[Path], out: Path) -> None:
-    """Write the page about the run folders ``dirs`` to ``out``.
+def report(dirs: Sequence[Path], out: Path, tables: Path | None = None) -> None:
+    """Write the page about the run folders ``dirs`` to ``out``; with ``tables`` every table to there, as CSV and LaTeX.
 
-    Raises :class:`RequestError` when a folder is not a run or ``out`` is somebody else's file. A missing or broken file
-    inside a run is named in the page instead.
+    A folder that holds only results, of ``augaware eval`` or ``augaware analyse``, will do. Raises
+    :class:`RequestError` when one holds nothing or ``out`` is somebody else's file. A missing or broken file inside a
+    run is named in the page instead.
     """
     if not dirs:
         raise RequestError("report: no run folder given; name at least one, such as runs/simclr")
     for folder in dirs:
-        if not (folder / "recipe.json").is_file():
+        if not holds_results(folder):
             raise RequestError(
-                f"report: {str(folder)!r} is not a run folder (it has no recipe.json); see augaware pretrain"
+                f"report: {str(folder)!r} is not a run folder and holds no results (no recipe.json, eval/*.json or "
+                "analysis/*.json); see augaware pretrain, eval and analyse"
             )
     runs = [read(folder) for folder in {folder.resolve(): folder for folder in dirs}.values()]
     groups = grouped(runs)
-    curves = _curves(groups, lambda key: key.split("/")[0] in ("loss", "images_per_second"))
+    found = columns(groups)
+    groups = {label: groups[label] for label in order(groups, ranks(groups, found))}
+    sections = _sections(groups, found)
+    given = [*map(str, dirs), "--out", str(out), *(() if tables is None else ("--tables", str(tables)))]
+    command = shlex.join(["augaware", "report", *given])
+    footer = "Made by augaware from the files of the runs alone."
+    title = _count(len(groups), "experiment") if len(groups) > 1 else next(iter(groups))
+    save(render(title, _lead(groups), sections, command, footer, [NOTHING], _focus(groups)), out)
+    if tables is not None:
+        save_tables(sections, tables)
+
+
+def _sections(groups: Groups, found: Sequence[Column]) -> list[Section]:
+    runs = [run for members in groups.values() for run in members]
+    few = len(runs) <= FEW
+    pictures, seen = compared(groups), views(groups)
+    commands = KeyValues({run.name: run.environment.get("command") for run in runs})
     sections = [
-        Section("Results", "results", _results(groups)),
-        Section("Training", "training", [*_learnt(groups), *curves]),
-        Section("Health of the representation", "health", _curves(groups, lambda key: key.startswith("health/"))),
-        Section("Recipe", "recipe", _compared(groups, lambda run: run.recipe)),
-        Section("Commands", "commands", [KeyValues({r.name: r.environment.get("command") for r in runs})]),
-        Section("Environment", "environment", _compared(groups, _machine)),
+        Section("Summary", "summary", summary(groups, found)),
+        Section("Results", "results", _results(groups, found)),
+        Section("Pictures", "pictures", pictures),
+        Section("Views", "views", seen),
+        Section("Training", "training", training(groups)),
+        Section("Health of the representation", "health", health(groups)),
+        Section("Recipe", "recipe", _differences(groups, lambda run: run.recipe, few)),
+        Section("Commands", "commands", [Group(_count(len(runs), "command"), [commands], open=few)]),
+        Section("Environment", "environment", _differences(groups, _machine, few)),
     ]
-    problems = [[run.name, file, reason] for run in runs for file, reason in run.problems]
+    # What was not trained here has no curves to speak of, and pictures are not always there.
+    trained = any(run.curves for run in runs)
+    sections = [s for s in sections if s.parts and (trained or s.id not in ("training", "health"))]
+    problems: list[list[Cell]] = [[run.name, file, reason] for run in runs for file, reason in run.problems]
     if problems:
         sections.append(Section("What could not be read", "unread", [Table("", ["run", "file", "reason"], problems)]))
-    repeats = (
-        " Runs that differ only in their seed are shown as mean ± standard deviation."
-        if len(groups) < len(runs)
-        else ""
-    )
-    lead = f"{_count(len(runs), 'run')} of {_count(len(groups), 'experiment')}.{repeats}"
-    command = shlex.join(["augaware", "report", *map(str, dirs), "--out", str(out)])
-    footer = "Made by augaware from the files of the runs alone."
-    save(render("Runs", lead, sections, command, footer, baselines=[NOTHING]), out)
+    return sections
 
 
-def grouped(runs: Sequence[Run]) -> Groups:
-    """Runs by experiment, labelled by host and awareness and by as few other recipe values as tell them apart."""
-    experiments: dict[str, list[Run]] = {}
-    for i, run in enumerate(runs):
-        # A recipe that could not be read says nothing: such a run is never averaged with another.
-        key = json.dumps(run.experiment, sort_keys=True) if run.experiment else f"unknown {i}"
-        experiments.setdefault(key, []).append(run)
-    members = list(experiments.values())
-    recipes = [group[0].experiment for group in members]
-    parts = [[recipe[key] for key in ALWAYS if recipe.get(key, "none") != "none"] for recipe in recipes]
-    for key in _differing(recipes):
-        longer = [[*part, f"{key} {recipe.get(key, '–')}"] for part, recipe in zip(parts, recipes, strict=True)]
-        if len(set(map(tuple, longer))) > len(set(map(tuple, parts))):
-            parts = longer
-    groups: Groups = {}
-    for label, group in zip(parts, members, strict=True):
-        text = " + ".join(label) or group[0].name
-        groups[text if text not in groups else f"{text} ({group[0].name})"] = group
-    return groups
-
-
-def spread(values: Sequence[float]) -> Cell:
-    """Mean and sample standard deviation of repeats; a single one has no spread, none is None."""
-    present = [v for v in values if math.isfinite(v)]
-    if len(present) < 2:
-        return present[0] if present else None
-    return Value.over(present)
-
-
-def _results(groups: Groups) -> list[Part]:
-    """One row per experiment and one column per headline number; different protocols never share a column."""
-    every = [result for runs in groups.values() for run in runs for result in run.results]
-    if not every:
-        return [Text("No evaluation yet. augaware eval RUN --task SPEC writes one to RUN/eval/.")]
-    protocols: dict[tuple[str, str, str], dict[str, None]] = {}
-    for r in every:
-        protocols.setdefault((r.task, r.dataset, r.metric), {})[r.protocol] = None
-    rows: list[list[Cell]] = [[label, len(runs)] for label, runs in groups.items()]
-    columns, notes = ["experiment", "runs"], []
-    best: dict[str, Literal["max", "min"]] = {}
-    for place, variants in sorted(protocols.items()):
-        task, dataset, metric = place
-        name = " · ".join(filter(None, [task, dataset, "" if metric == "test" else metric]))
-        for i, protocol in enumerate(variants, 1):
-            column = name if len(variants) == 1 else f"{name} ({i})"
-            if len(variants) > 1:
-                notes.append(f"{column}: protocol {protocol or 'not stated'}.")
-            columns.append(column)
-            best[column] = "min" if any(word in metric.lower() for word in SMALLER_IS_BETTER) else "max"
-            for row, runs in zip(rows, groups.values(), strict=True):
-                same = (r for run in runs for r in run.results if (r.task, r.dataset, r.metric) == place)
-                row.append(spread([r.value for r in same if r.protocol == protocol]))
-    return [Table("", columns, rows, note=" ".join(notes), best=best)]
-
-
-def _curves(groups: Groups, wanted: Callable[[str], bool]) -> list[Part]:
-    """One chart per metric, one curve per experiment: the mean of its runs at the steps all of them reached."""
-    keys = {key for runs in groups.values() for run in runs for line in run.metrics for key in line if wanted(key)}
-    charts: list[Part] = []
-    for key in sorted(keys, key=lambda key: (key == "images_per_second", key)):
-        curves = {label: mean_curve(curve(r.metrics, key) for r in runs) for label, runs in groups.items()}
-        curves[NOTHING] = mean_curve(curve(r.metrics, _nothing(key)) for runs in groups.values() for r in runs)
-        charts.append(Lines(key, {label: (x, y) for label, (x, y) in curves.items() if x}, "step", ""))
-    return charts or [Text("Nothing was logged.")]
-
-
-def _learnt(groups: Groups) -> list[Part]:
-    """What the extra losses ended at, beside a prediction that looks at nothing: one row per experiment and loss."""
-    rows: list[list[Cell]] = []
-    for label, runs in groups.items():
-        for key in sorted({key for run in runs for line in run.metrics for key in line if key.startswith("nothing/")}):
-            trained = [_last(run, key.replace("nothing/", "loss/", 1)) for run in runs]
-            nothing = [_last(run, key) for run in runs]
-            ratios = [t / n if n else math.nan for t, n in zip(trained, nothing, strict=True)]
-            rows.append([label, key.removeprefix("nothing/"), spread(nothing), spread(trained), spread(ratios)])
-    if not rows:
-        return []
-    note = (
-        "Means over the last tenth of the logged steps. Predicting nothing is a head whose output is always zero; a "
-        "ratio near 1 says that the features do not tell this parameter, or that its weight is too small."
-    )
-    columns = ["experiment", "loss", NOTHING, "trained", "trained / nothing"]
-    return [Table("What awareness predicts, and how well", columns, rows, note=note)]
-
-
-def _last(run: Run, key: str) -> float:
-    """The mean over the last tenth of a metric's values, NaN without any."""
-    values = list(curve(run.metrics, key).values())
-    tail = values[-max(1, len(values) // 10) :]
-    return math.fsum(tail) / len(tail) if tail else math.nan
-
-
-def _nothing(key: str) -> str:
-    """Where the loss of predicting nothing is logged beside the loss ``key``."""
-    return key.replace("loss/", "nothing/", 1) if key.startswith("loss/") else ""
-
-
-def curve(metrics: Iterable[Mapping[str, object]], key: str) -> dict[float, float]:
-    """step -> value. A step logged again after a resume counts once, as it was last."""
-    found = {}
-    for i, line in enumerate(metrics):
-        value, step = number(line.get(key)), number(line.get("step", i))
-        if value is not None and step is not None:
-            found[step] = value
-    return found
-
-
-def mean_curve(curves: Iterable[dict[float, float]]) -> Curve:
-    """The mean over the runs that logged anything, at the steps all of them reached."""
-    logged = [curve for curve in curves if curve]
-    steps = sorted(set.intersection(*map(set, logged))) if logged else []
-    return steps, [math.fsum(curve[step] for curve in logged) / len(logged) for step in steps]
-
-
-def _compared(groups: Groups, facts: Callable[[Run], dict[str, str]]) -> list[Part]:
-    """What differs between the runs first, as a table; then what all of them share."""
+def _lead(groups: Groups) -> str:
+    """What all runs share, in a sentence, and how repeats are shown."""
     runs = [run for members in groups.values() for run in members]
-    every = [facts(run) for run in runs]
-    differing = _differing(every)
-    shared = {key: value for key, value in every[0].items() if key not in differing}
+    recipes = [run.experiment for run in runs if run.experiment]
+    said = []
+    for key, text in (("data", "{}"), ("encoder", "{}"), ("size", "{} px"), ("epochs", "{} epochs")):
+        values = {recipe.get(key) for recipe in recipes}
+        value = next(iter(values)) if len(values) == 1 else None
+        if value is not None:
+            said.append(text.format(value))
+    shared = f"{', '.join(said)}. " if said else ""
+    many = f"{_count(len(runs), 'run')} of {_count(len(groups), 'experiment')}: {shared}" if len(runs) > 1 else shared
+    repeats = "Runs that differ only in their seed are one experiment: mean ± standard deviation over its seeds."
+    return f"{many}{repeats if len(groups) < len(runs) else ''}".strip()
+
+
+def _focus(groups: Groups) -> list[str]:
+    """The experiments in colour at first: vanilla ones and the best, eight in all."""
+    vanilla = list(dict.fromkeys(vanillas(groups).values()))[:2]
+    best = [label for label in groups if label not in vanilla]
+    return [*best[: FEW - len(vanilla)], *vanilla]
+
+
+def _results(groups: Groups, found: Sequence[Column]) -> list[Part]:
+    """A table per task, a row per experiment and a column per headline number; of a single experiment one list."""
+    if not found:
+        return [Text("No evaluation yet. augaware eval RUN --task SPEC writes one to RUN/eval/.")]
+    notes = " ".join(column.note for column in found if column.note)
+    if len(groups) == 1:
+        label = next(iter(groups))
+        lines: list[list[Cell]] = [[column.title, column.cell(label)] for column in found]
+        return [Table("", ["result", "value"], lines, note=_said(lines, notes))]
     parts: list[Part] = []
-    if differing:
-        rows = [[run.name, *(values.get(key) for key in differing)] for run, values in zip(runs, every, strict=True)]
-        parts.append(Table("What differs", ["run", *differing], rows))
+    for task in dict.fromkeys(column.task for column in found):
+        own = [column for column in found if column.task == task]
+        best: dict[str, Literal["max", "min"]] = {c.short: "min" if c.lower else "max" for c in own}
+        rows: list[list[Cell]] = []
+        for label, runs in groups.items():
+            cells = [column.cell(label) for column in own]
+            if any(cell is not None for cell in cells):
+                rows.append([label, len(runs), *(_counted(cell, len(runs)) for cell in cells)])
+        note = _said(rows, " ".join(column.note for column in own if column.note))
+        parts.append(Table(task, ["experiment", "runs", *(c.short for c in own)], rows, note=note, best=best))
+    return parts
+
+
+def _counted(cell: Cell, runs: int) -> Cell:
+    """A cell without its number of repeats where that is the number of runs, which has a column."""
+    return replace(cell, n=None) if isinstance(cell, Value) and cell.n == runs else cell
+
+
+def _said(rows: Sequence[Sequence[Cell]], notes: str) -> str:
+    """How uncertainties are shown, where single runs have them of another kind."""
+    single = any(isinstance(cell, Value) and cell.sd is None for row in rows for cell in row)
+    return f"{notes} [ , ]: of a single run, 95 % over the test images.".strip() if single else notes
+
+
+def _differences(groups: Groups, facts: Callable[[Run], Mapping[str, str]], few: bool) -> list[Part]:
+    """What differs between the runs first, as a table; then what all of them share."""
+    runs = [run for members in groups.values() for run in members if facts(run)]  # others say nothing of them
+    every = [facts(run) for run in runs]
+    if not every:
+        return [Text("Nothing was recorded.")]
+    keys = differing(every)
+    shared = {key: value for key, value in every[0].items() if key not in keys}
+    parts: list[Part] = []
+    if keys:
+        rows = [[run.name, *(values.get(key) for key in keys)] for run, values in zip(runs, every, strict=True)]
+        parts.append(Group(f"What differs: {', '.join(keys[:6])}", [Table("", ["run", *keys], rows)], open=few))
     if shared:
-        parts.append(KeyValues(shared, "The same in every run" if len(runs) > 1 else ""))
+        what = "The same in every run" if len(runs) > 1 else "All of it"
+        parts.append(Group(f"{what}: {_count(len(shared), 'setting')}", [KeyValues(shared)], open=few))
     return parts or [Text("Nothing was recorded.")]
-
-
-def _differing(dicts: Sequence[Mapping[str, str]]) -> list[str]:
-    keys = dict.fromkeys(key for facts in dicts for key in facts)
-    return [key for key in keys if len({facts.get(key) for facts in dicts}) > 1]
 
 
 def _machine(run: Run) -> dict[str, str]:

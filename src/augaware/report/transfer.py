@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from augaware.report.numbers import MISSING
+from augaware.report.tables import bold, tabular, tex
 
 RANK = "mean rank"
 SUBSET = "†"
@@ -83,18 +84,22 @@ class Table:
                 chosen[column] = min(numbers) if head.lower else max(numbers)
         return chosen
 
-    def cells(self, marked: Callable[[str], str]) -> tuple[list[str], list[list[str]]]:
-        """The titles and the rows as text; ``marked`` makes the best of a column stand out."""
+    def cells(
+        self, marked: Callable[[str], str], escaped: Callable[[str], str] = str
+    ) -> tuple[list[str], list[list[str]]]:
+        """The titles and the rows as text, ``escaped``; ``marked`` makes the best of a column stand out."""
         best = self.best()
-        titles = ["", *(head.title + ("" if head.same else SUBSET) for head in self.heads.values()), RANK]
+        heads = [head.title + ("" if head.same else SUBSET) for head in self.heads.values()]
+        titles = ["", *map(escaped, heads), escaped(RANK)]
         lines = []
         for place, (row, rank) in enumerate(zip(self.rows, self.ranks(), strict=True)):
-            line = [row.name]
+            line = [escaped(row.name)]
             for column in self.heads:
-                text = f"{row.numbers[column]:.2f}" if column in row.numbers else MISSING
+                text = escaped(f"{row.numbers[column]:.2f}" if column in row.numbers else MISSING)
                 stands_out = place in self.compared(column) and row.numbers.get(column) == best.get(column)
                 line.append(marked(text) if stands_out else text)
-            lines.append([*line, MISSING if rank is None else f"{rank.mean:.1f} ± {rank.sd:.1f} ({rank.columns})"])
+            ranked = MISSING if rank is None else f"{rank.mean:.1f} ± {rank.sd:.1f} ({rank.columns})"
+            lines.append([*line, escaped(ranked)])
         return titles, lines
 
     def beside(self) -> tuple[list[str], list[list[str]]]:
@@ -130,16 +135,5 @@ class Table:
 
     def latex(self) -> str:
         """A tabular for a paper (booktabs)."""
-        titles, lines = self.cells(lambda text: rf"\textbf{{{text}}}")
-        titles[0] = "method"
-        body = [" & ".join(map(_tex, line)) + r" \\" for line in (titles, *lines)]
-        columns = "l" + "r" * (len(titles) - 1)
-        above, below = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"], [r"\bottomrule", r"\end{tabular}"]
-        return "\n".join([*above, body[0], r"\midrule", *body[1:], *below, f"% {_tex(NOTE)}"]) + "\n"
-
-
-def _tex(text: str) -> str:
-    """Text that LaTeX prints as it is, but for what is bold already."""
-    for plain, tex in (("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("#", r"\#"), ("±", r"$\pm$"), (SUBSET, r"\dag{}")):
-        text = text.replace(plain, tex)
-    return text.replace(MISSING, "--")
+        titles, lines = self.cells(bold, tex)
+        return tabular("l" + "r" * (len(titles) - 1), ["method", *titles[1:]], lines, NOTE)
