@@ -29,7 +29,7 @@ FOLDS = 3
 LEVELS = 4  # of each channel: 4 x 4 x 4 colours
 AXES_C, AXES_Z = 16, 32  # more are noise to a critic that learns from hundreds of images
 WIDTH, PLACE = 64, 32
-STEPS, EVERY, PATIENCE = 600, 10, 6
+STEPS, EVERY, PATIENCE = 400, 10, 5
 ROUNDS = 8
 
 
@@ -153,7 +153,7 @@ def trained(c: Tensor, z: Tensor, train: Tensor, val: Tensor, batch: int) -> Cri
     if not c.shape[1] or not z.shape[1]:
         return None
     critic = Critic(c.shape[1], z.shape[1])
-    optimizer = torch.optim.AdamW(critic.parameters(), lr=2e-3, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(critic.parameters(), lr=4e-3, weight_decay=1e-2)
     best, kept, since = 0.0, None, 0
     for step in range(1, STEPS + 1):
         rows = train[torch.randperm(len(train))[:batch]]

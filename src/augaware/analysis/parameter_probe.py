@@ -41,8 +41,8 @@ class ParameterProbe(Analysis):
     its values). What cannot be done by half, or not at all, has no number.
 
     The probe is ridge regression (one-hot for flags and residues) on the first 48 principal components of each view
-    and, of two views, on the products of the first 20: whether two flags agree, or by how far a view was turned
-    against another, is no sum of what each shows. Two rows per image; 60 % of the images train, 15 % choose the
+    and on the products of the first 20 of both, or of one with itself: whether two flags agree, or by how far a view
+    was turned against another, is no sum of what each shows. Two rows per image; 60 % of the images train, 15 % choose the
     strength, 25 % are tested, and no image is in two parts. At another number of images the numbers are others.
     """
 
@@ -176,9 +176,8 @@ class Probe:
         views = [_rows(e.y for e in first)] + ([] if alone else [_rows(e.y for e in second)])
         axes = Axes(torch.cat([y[self.train] for y in views]), AXES)
         seen = [axes(y) for y in views]
-        if not alone:
-            one, two = (x[:, :PRODUCTS] for x in seen)
-            seen.append((one[:, :, None] * two[:, None]).flatten(1))
+        one, two = seen[0][:, :PRODUCTS], seen[-1][:, :PRODUCTS]
+        seen.append((one[:, :, None] * two[:, None]).flatten(1))
         self.x = torch.cat(seen, 1)
         self.chosen_on = Ridge(self.x[self.train])
         self.final = Ridge(self.x[self.both])
