@@ -63,12 +63,16 @@ class Space(ABC):
 
 @dataclass(frozen=True)
 class Interval(Space):
-    """d real numbers in documented units; ``reach`` is the largest |w1 - w2| that its augmentation makes."""
+    """d real numbers in documented units; ``reach`` is the largest |w1 - w2| that its augmentation makes.
+
+    ``names``: what people call each number; () where one has no need to.
+    """
 
     d: int = 1
     reach: float = 1.0
     measured: bool = False
     geometric: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> int:

@@ -35,10 +35,10 @@ class ColorJitter(Augmentation):
     Also measures ``color_diff`` (CASSLE): the mean of each channel before minus after, 3 numbers, 0 when not applied.
     """
 
-    space = Interval(4)
+    space = Interval(4, names=("brightness", "contrast", "saturation", "hue"))
     identity = (0.0, 0.0, 0.0, 0.0, 0.0)
     channels = 3
-    measures = {"color_diff": Interval(3, measured=True)}  # noqa: RUF012
+    measures = {"color_diff": Interval(3, measured=True, names=("red", "green", "blue"))}  # noqa: RUF012
 
     def __init__(
         self,

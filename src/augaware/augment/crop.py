@@ -27,7 +27,7 @@ class Crop(Augmentation):
     :mod:`augaware.views`. Identity: the whole image, (0.5, 0.5, 1, 1).
     """
 
-    space = Interval(4, geometric=True)
+    space = Interval(4, geometric=True, names=("y", "x", "height", "width"))
     identity = (0.5, 0.5, 1.0, 1.0)
 
     def __init__(

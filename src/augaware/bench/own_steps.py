@@ -36,8 +36,14 @@ class Job:
         """The recipe of a run with such steps."""
         return Recipe(
             data=f"shapes(n={self.batch})",  # its images are not used
-            **{"encoder": self.encoder, "size": self.size, "batch_size": self.batch, "host": self.host},
-            **{"aware": tuple(aware), "device": device, "precision": precision, "health_images": 0},
+            host=self.host,
+            aware=tuple(aware),
+            encoder=self.encoder,
+            size=self.size,
+            batch_size=self.batch,
+            device=device,
+            precision=precision,
+            health_images=0,
         )
 
     def images(self, folder: Path) -> ImageBatch:

@@ -42,7 +42,7 @@ class Peer(Work):
         torch.manual_seed(0)
         encoder = build_encoder(job.encoder)
         self.recipe = Recipe(data="", batch_size=job.batch)
-        self.net = self.build(encoder.backbone, encoder.dim, parse(job.host).name).to(device, memory_format=layout)
+        self.net = self.build(encoder.backbone, encoder.dim, parse(job.host).name).to(device).to(memory_format=layout)
         self.optimizer = self.optimise()
 
     @abstractmethod

@@ -54,7 +54,7 @@ class Step(Bench):
         for job in self.jobs.values():
             job.recipe(self.device, precision, aware)  # wrong requests are found here
         self.host, self.precision, self.threads = host, precision, threads
-        self.aware = {parse(spec, "awareness").name: (spec,) for spec in aware}
+        self.aware: dict[str, tuple[str, ...]] = {parse(spec, "awareness").name: (spec,) for spec in aware}
         if len(aware) > 1:
             self.aware["+".join(self.aware)] = tuple(aware)
 
