@@ -220,12 +220,15 @@ def doctor(data: str | Path | None = None, *, download: str | None = None) -> Re
     return machine() if data is None else {"datasets": survey(data)}
 
 
-def report(runs: str | Path | Sequence[str | Path], *, out: str | Path) -> Path:
-    """Write one self-contained HTML page about run folders."""
+def report(runs: str | Path | Sequence[str | Path], *, out: str | Path, tables: str | Path | None = None) -> Path:
+    """Write one self-contained HTML page about run folders, or folders of results.
+
+    ``tables``: a folder that takes every table of it, as CSV and LaTeX.
+    """
     from augaware.report.runs import report as write
 
     given = (runs,) if isinstance(runs, (str, Path)) else runs
-    write([Path(run) for run in given], Path(out))
+    write([Path(run) for run in given], Path(out), None if tables is None else Path(tables))
     return Path(out)
 
 

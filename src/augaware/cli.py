@@ -164,13 +164,14 @@ def export(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run folders")],
+    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run folders, or those of eval and analyse")],
     out: Annotated[Path, typer.Option(help="the HTML file")],
+    tables: Annotated[Path | None, typer.Option(help="a folder for every table, as CSV and LaTeX")] = None,
 ) -> None:
     """Write one self-contained HTML page about runs."""
     from augaware import api
 
-    typer.echo(f"wrote {api.report(list(runs), out=out)}")
+    typer.echo(f"wrote {api.report(list(runs), out=out, tables=tables)}")
 
 
 @app.command()

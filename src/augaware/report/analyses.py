@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augaware.report.parts import Cell, Curve, Lines, Part, Picture, Section, Table, Text, Value
+from augaware.report.parts import Cell, Curve, Group, Lines, Part, Picture, Section, Table, Text, Value
 
 PLACES = ("y", "z")  # where numbers are read, mostly
 FEW = 3  # stages that have a table each; where there are more, each thing has one along the network
@@ -128,20 +128,30 @@ def rows(same: Mapping[str, Sequence[Found]]) -> dict[str, list[Sequence[Number]
 
 def _parts(first: Found, same: Mapping[str, Sequence[Found]]) -> list[Part]:
     who = rows(same)
-    parts: list[Part] = [Text(f"{first.images} images of {first.data}. Protocol {first.protocol}.")]
     every = [n for runs in who.values() for numbers in runs for n in numbers]
+    tables: list[Part] = []
     for measure, means in first.measures.items():
         flat = [n for n in every if n.measure == measure and n.at is None]
         stages = list(dict.fromkeys(n.stage for n in flat))
         for stage in stages if len(stages) <= FEW else PLACES:
-            parts += _table(who, [n for n in flat if n.stage == stage], means)
+            tables += _table(who, [n for n in flat if n.stage == stage], means)
         if len(stages) > FEW:
             for of in dict.fromkeys(n.of for n in flat):
-                parts += _along(who, [n for n in flat if n.of == of], means)
-        curved = [n for n in every if n.measure == measure and n.at is not None]
-        for of, stage in dict.fromkeys((n.of, n.stage) for n in curved):
-            parts += _curves(who, measure, of, stage, first.axis)
+                tables += _along(who, [n for n in flat if n.of == of], means)
+    places = dict.fromkeys((n.measure, n.of, n.stage) for n in every if n.at is not None)
+    curves = [part for place in places for part in _curves(who, *place, first.axis)]
+    parts: list[Part] = [Text(f"{first.images} images of {first.data}. Protocol {first.protocol}."), *tables[:1]]
+    if len(tables) > 1:
+        parts.append(Group(_counted(len(tables) - 1, "more table"), tables[1:]))
+    if curves:
+        parts.append(
+            Group(_counted(len(curves), f"curve against {first.axis}", f"curves against {first.axis}"), curves)
+        )
     return parts
+
+
+def _counted(n: int, one: str, many: str = "") -> str:
+    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def _table(who: Who, numbers: Sequence[Number], means: str) -> list[Part]:

@@ -19,7 +19,7 @@ from augaware.report.numbers import shown
 from augaware.report.page import Cell, KeyValues, Part, Section, Table, Text, render, save
 
 # Which number of which analysis says how much of an augmentation is kept, and how alike an image and its view are.
-SKILL = ("parameter_probe", "skill")
+SKILL = ("parameter_probe", "difference")
 MOVED = ("sensitivity", "moved")
 TOLD = ("condition_check", "own_over_another")
 COLOURS = ("mutual_information", "information", "colour histogram")

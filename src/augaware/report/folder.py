@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from augaware.report import analyses
+from augaware.report.analyses import Found
+
 REPEATS = "seed"  # the recipe key that tells repeats of one experiment apart
 # How a run is done, not what is learnt:
 HOW = ("device", "engine", "log_steps", "checkpoint_seconds", "snapshots", "health_images", "memory_gib", "store")
@@ -43,6 +46,7 @@ class Run:
     results: list[Result] = field(default_factory=list)
     pictures: dict[str, Path] = field(default_factory=dict)
     encoder: str = ""
+    analyses: list[Found] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -87,6 +91,8 @@ def read(folder: Path) -> Run:
         run.recipe.update(_flat(_json(run, "recipe.json")))
         run.environment.update(_flat(_json(run, "env.json")))
         run.curves.update(_curves(_json_lines(run, "metrics.jsonl")))
+    run.analyses, broken = analyses.read(folder)
+    run.problems += broken
     recipes: list[object] = []
     for path in sorted((folder / "eval").glob("*.json")):
         name = f"eval/{path.name}"
@@ -108,8 +114,7 @@ def read(folder: Path) -> Run:
     if not trained:
         if recipes and isinstance(recipes[0], dict) and all(recipe == recipes[0] for recipe in recipes):
             run.recipe.update(_flat(recipes[0]))
-        for path in sorted((folder / "analysis").glob("*.json")) if not run.encoder else ():
-            run.encoder = run.encoder or _text(_json(run, f"analysis/{path.name}").get("encoder", ""))
+        run.encoder = run.encoder or next((name for found in run.analyses for name in found.encoders), "")
     return run
 
 

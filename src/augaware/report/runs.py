@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from augaware.errors import RequestError
+from augaware.report import analyses
 from augaware.report.experiments import Column, Groups, columns, differing, grouped, ranks, vanillas
 from augaware.report.folder import Run, holds_results, read
 from augaware.report.page import render, save, save_tables
@@ -60,6 +61,7 @@ def _sections(groups: Groups, found: Sequence[Column]) -> list[Section]:
     sections = [
         Section("Summary", "summary", summary(groups, found)),
         Section("Results", "results", _results(groups, found)),
+        *analyses.sections({label: [run.analyses for run in members] for label, members in groups.items()}),
         Section("Pictures", "pictures", pictures),
         Section("Views", "views", seen),
         Section("Training", "training", training(groups)),
