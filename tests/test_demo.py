@@ -94,7 +94,7 @@ def test_train_measure_and_page_on_a_very_small_scale(
     assert pixels["factors"]["object_hue"] > 0.5  # a fact about the drawn set: pixels hold the hue
     html = page(tmp_path, results, [pixels], {name: str(tmp_path / f"{name}-seed10") for name in names}, 1.0)
     text = html.read_text()
-    assert text.count("data:image/png;base64,") == 2
+    assert text.count("data:image/") == 2
     assert "augself+cassle" in text
     assert "What each encoder kept" in capsys.readouterr().out
 

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from augaware import checkpoint, saves
 from augaware.checkpoint import Run
+from augaware.cli import main
 from augaware.errors import RequestError
 from augaware.health import Panel
 from augaware.log import Log
@@ -338,6 +339,17 @@ def test_what_cannot_be_started_from_is_refused(wrong: str, small: Recipe, whole
     with pytest.raises(RequestError, match=words):
         start(small.changed({"init": init, "encoder": encoder}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_starts_from_an_encoder(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["pretrain", "--data", "shapes(n=16)", "--encoder", "tiny(widths=(8, 16))", "--size", "16", "--epochs", "1"]
+    given += ["--batch-size", "8", "--device", "cpu", "--out", str(tmp_path / "run"), "--init-from"]
+    assert main([*given, str(tmp_path / "none")]) == 2
+    assert "--init-from" in capsys.readouterr().err
+    assert main([*given, str(whole)]) == 0
+    assert Run.open(tmp_path / "run").recipe.init.startswith(f"{whole}#")
 
 
 def test_a_torn_metrics_line_and_lines_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ class Saver:
         """Copy ``state`` and begin to write it, once the write before is done."""
         self.wait()
         self._copy = copied(dict(state), self._copy)
-        copied_all = torch.Event("cuda") if torch.cuda.is_available() else None
+        copied_all = torch.Event("cuda") if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
         if copied_all is not None:
             copied_all.record()
         self._thread = threading.Thread(target=self._write, args=(copied_all,), name="augaware-checkpoint", daemon=True)

@@ -94,8 +94,8 @@ def _reach_of_most(values: Sequence[Number | None]) -> list[float]:
 def dots(part: Dots) -> list[tuple[str, Markup]]:
     """One panel per group, each on a scale of its own with zero in it; the rows are the same in all."""
     digits, step = _digits(part), 19.0
-    labels = {name: cut(name, 26) for name in part.series}
-    left = 16 + 6.5 * max((len(label) for label in labels.values()), default=0)
+    labels = {name: cut(name, 28) for name in part.series}
+    left = 16 + 6.9 * max((len(label) for label in labels.values()), default=0)
     height, panels = 8 + step * max(len(labels), 1) + 38, []
     for i, group in enumerate(part.groups):
         reach = _reach_of_most([values[i] for values in part.series.values()])

@@ -38,7 +38,7 @@ def summary(groups: Groups, found: Sequence[Column]) -> list[Part]:
     if ranked:
         parts.append(_ranking(groups, ranked, gains))
     if gains:
-        parts.append(_panels(found, gains, pairs))
+        parts.append(_panels(found, gains))
     return parts
 
 
@@ -110,12 +110,13 @@ def _ranking(groups: Groups, ranked: Mapping[str, Ranked], gains: Mapping[str, M
     return Table("Ranking", columns, rows, note=note, best={"mean rank": "min"}, decimals=1)
 
 
-def _panels(found: Sequence[Column], gains: Mapping[str, Mapping[str, Value]], pairs: Mapping[str, str]) -> Dots:
+def _panels(found: Sequence[Column], gains: Mapping[str, Mapping[str, Value]]) -> Dots:
     titles = [column.title for column in found if any(column.title in row for row in gains.values())]
-    one = next(iter(set(pairs.values()))) if len(set(pairs.values())) == 1 else None
+    hosts = {label.partition(" + ")[0] for label in gains}
+    one = next(iter(hosts)) if len(hosts) == 1 else None  # said once, above
     series: dict[str, list[Number | None]] = {}
     for label, row in list(gains.items())[:MOST]:
-        name = f"+ {label.removeprefix(f'{one} + ')}" if one and label.startswith(f"{one} + ") else label
+        name = f"+ {label.partition(' + ')[2]}" if one else label
         series[name] = [row.get(title) for title in titles]
     left = len(gains) - len(series)
     more = f" {left} more experiments, of a worse mean rank, are left out here." if left else ""
