@@ -22,7 +22,7 @@ from augaware.report.page import Cell, KeyValues, Part, Section, Table, Text, re
 SKILL = ("parameter_probe", "difference")
 MOVED = ("sensitivity", "moved")
 TOLD = ("condition_check", "own_over_another")
-COLOURS = ("mutual_information", "information", "colour histogram")
+COLOURS = ("mutual_information", "information", "colour")
 UNTRAINED = "untrained"
 FIRST = (SKILL[0], COLOURS[0], MOVED[0], TOLD[0], "neighbours", "retrieval_grid")  # on the page, the others follow
 LOST, PART = 0.1, 0.5  # a skill below the first is nothing to build on, above the second most of it
@@ -189,5 +189,5 @@ def _command(folder: Path) -> str:
     newest = max((folder / "analysis").glob("*.json"), key=lambda path: path.stat().st_mtime)
     try:
         return str(json.loads(newest.read_text(encoding="utf-8"))["environment"]["command"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return ""
