@@ -148,6 +148,15 @@ def test_embeddings_are_the_encoders_and_made_once(images: Shapes) -> None:
     assert one.embed(["crop"], number=1).omega["crop"].shape == (40, 4)
 
 
+def test_a_diverged_encoder_is_called_so(images: Shapes) -> None:
+    class Diverged(Keeps):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * float("nan")
+
+    with pytest.raises(RequestError, match="'diverged' gives NaN or infinity on 40 of 40 images"):
+        asked(freeze(Diverged(), "diverged", SIZE, MEAN, STD), images).embed()
+
+
 def test_an_encoder_is_left_as_it_was(run: Run, images: Shapes) -> None:
     frozen = load_encoder(str(run.path), device="cpu")
     one = asked(frozen, images, run)

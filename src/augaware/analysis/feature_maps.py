@@ -12,11 +12,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from augaware.analysis.base import Analysis, Number
 from augaware.analysis.intervals import jackknife
+from augaware.analysis.stages import watching
 from augaware.analysis.subject import Subject
 from augaware.checks import check_widths
 from augaware.nets.base import evaluating
@@ -126,18 +127,13 @@ def last_map(encoder: Any, image: Tensor) -> Tensor | None:
     told = (getattr(module, "num_prefix_tokens", None) for module in encoder.modules())  # timm's ViTs say it
     prefix = next((number for number in told if isinstance(number, int)), None)
 
-    def look(_module: nn.Module, _inputs: Any, out: Any) -> None:
+    def look(_name: str, out: object) -> None:
         found = spatial(out, prefix) if isinstance(out, Tensor) and len(out) == len(image) else None
         if found is not None:
             seen[:] = [found]
 
-    hooks = [m.register_forward_hook(look) for m in encoder.modules()]
-    try:
-        with evaluating(encoder), torch.inference_mode():
-            encoder(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with watching(dict(encoder.named_modules()), look), evaluating(encoder), torch.inference_mode():
+        encoder(image)
     return seen[0] if seen else None
 
 

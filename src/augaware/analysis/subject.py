@@ -11,6 +11,7 @@ from torch import Tensor
 from augaware.analysis.alone import Alone, squares
 from augaware.awareness.base import Embedding
 from augaware.data.base import ImageBatch, Source
+from augaware.errors import RequestError
 from augaware.nets.base import evaluating
 from augaware.objective import Objective
 from augaware.random import epoch_order, seeded
@@ -97,6 +98,12 @@ class Subject:
         """What :meth:`embed` is to return of these views: all batches, in order, of :meth:`embedded`."""
         omega = {name: torch.cat([part.omega[name] for part in parts]).cpu() for name in parts[0].omega}
         seen = Embedding(omega, torch.cat([p.y for p in parts]).cpu(), torch.cat([p.z for p in parts]).cpu())
+        broken = int((~seen.y.isfinite()).any(1).sum())
+        if broken:
+            raise RequestError(
+                f"encoder {self.encoder.name!r} gives NaN or infinity on {broken} of {len(seen.y)} images of "
+                f"{self.images.name!r}: its training diverged; take an earlier checkpoint"
+            )
         self._seen[frozenset(names), number, strength, always] = seen
 
     def embedded(self, view: View) -> Embedding:
