@@ -43,7 +43,8 @@ class ParameterProbe(Analysis):
     The probe is ridge regression (one-hot for flags and residues) on the first 48 principal components of each view
     and on the products of the first 20 of both, or of one with itself: whether two flags agree, or by how far a view
     was turned against another, is no sum of what each shows. Two rows per image; 60 % of the images train, 15 % choose
-    the strength (of each number its own), 25 % are tested, and no image is in two parts. At another number of images the numbers are others.
+    the strength (of each number its own), 25 % are tested, and no image is in two parts. At another number of images
+    the numbers are others.
     """
 
     protocol = "parameter_probe/1"
