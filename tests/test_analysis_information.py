@@ -64,20 +64,23 @@ def test_histograms_count_pixels() -> None:
 
 
 def test_the_whole_analysis_twice_alike_and_nothing_for_a_collapsed_encoder() -> None:
-    analysis = MutualInformation(batch=32)
-    source = Known(99, ("object_hue", "shape"))
-    first, again = (analysis(subject(known(Keeps), source, 99, 0)) for _ in range(2))
+    analysis, source = MutualInformation(batch=100), Known(450, ())
+    source.labels = None
+    first, again = (analysis(subject(known(Keeps), source, 450, 0)) for _ in range(2))
     assert first == again
-    assert [number.of for number in first] == ["colour", "object_hue", "shape"]
-    for number in analysis(subject(known(Constant), source, 99, 0)):
+    assert [number.of for number in first] == ["colour"]
+    assert first[0].low is not None
+    assert 0 < first[0].low < first[0].value < math.log(100)
+    for number in analysis(subject(known(Constant), source, 450, 0)):
         assert (number.low, number.value, number.high) == (0, 0, 0)
 
 
-def test_images_without_known_factors_have_their_class_or_colour_alone() -> None:
-    source = Known(60, ())
-    assert [n.of for n in MutualInformation(batch=16)(subject(known(Constant), source, 60, 0))] == ["colour", "class"]
-    source.labels = None
-    assert [n.of for n in MutualInformation(batch=16)(subject(known(Constant), source, 60, 0))] == ["colour"]
+def test_what_is_asked_about() -> None:
+    few = MutualInformation(batch=16)
+    source = Known(60, ("object_hue", "shape"))
+    assert [n.of for n in few(subject(known(Constant), source, 60, 0))] == ["colour", "object_hue", "shape"]
+    source.factors = {}
+    assert [n.of for n in few(subject(known(Constant), source, 60, 0))] == ["colour", "class"]
 
 
 def test_few_images_and_small_batches_are_refused() -> None:

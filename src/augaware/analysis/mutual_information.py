@@ -183,9 +183,10 @@ def scores(critic: Critic | None, c: Tensor, z: Tensor, batch: int) -> Tensor:
     """log B - CE of each row, averaged over the batches that held it: ROUNDS orders of the rows, cut into batches."""
     if critic is None:
         return torch.zeros(len(c))
-    total, times = torch.zeros(2, len(c))
+    total, times = torch.zeros(len(c)), torch.zeros(len(c))
     for _ in range(ROUNDS):
         for rows in torch.randperm(len(c))[: len(c) // batch * batch].reshape(-1, batch):
             total[rows] += math.log(batch) - cross_entropy(critic(c[rows], z[rows]))
             times[rows] += 1
-    return (total / times)[times > 0]
+    mean: Tensor = total / times
+    return mean[times > 0]

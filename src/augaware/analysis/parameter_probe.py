@@ -43,7 +43,8 @@ class ParameterProbe(Analysis):
     The probe is ridge regression (one-hot for flags and residues) on the first 48 principal components of each view
     and on the products of the first 20 of both, or of one with itself: whether two flags agree, or by how far a view
     was turned against another, is no sum of what each shows. Two rows per image; 60 % of the images train, 15 % choose
-    the strength, 25 % are tested, and no image is in two parts. At another number of images the numbers are others.
+    the strength (of each number its own), 25 % are tested, and no image is in two parts. At another number of images
+    the numbers are others.
     """
 
     protocol = "parameter_probe/1"
@@ -194,12 +195,15 @@ class Probe:
             return None
         t = F.one_hot(wanted[:, 0].long()).double() if kinds else wanted[:, varies]
         nothing = t[self.both].mean(0, keepdim=True).expand_as(t[self.test])
-        found = []
-        for strength in STRENGTHS:
-            guessed = self.chosen_on.predict(t[self.train], strength, self.x[self.val])
-            found.append(float(_loss(guessed, t[self.val], kinds).mean()))
-        strength = STRENGTHS[found.index(min(found))]  # the first, so the strongest, of equals
-        guessed = self.final.predict(t[self.both], strength, self.x[self.test])
+        # each number has a strength of its own; the first, so the strongest, of equals
+        together = [list(range(t.shape[1]))] if kinds else [[j] for j in range(t.shape[1])]
+        parts = []
+        for j in together:
+            tried = [self.chosen_on.predict(t[self.train][:, j], strength, self.x[self.val]) for strength in STRENGTHS]
+            losses = [float(_loss(guessed, t[self.val][:, j], kinds).mean()) for guessed in tried]
+            strength = STRENGTHS[losses.index(min(losses))]
+            parts.append(self.final.predict(t[self.both][:, j], strength, self.x[self.test]))
+        guessed = torch.cat(parts, 1)
         n_test = len(guessed) // 2
         loss, base = (_loss(p, t[self.test], kinds).reshape(n_test, 2, -1).mean(1) for p in (guessed, nothing))
         return Score(loss, base, tuple(varies.nonzero()[:, 0].tolist()), kinds)
