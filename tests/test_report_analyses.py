@@ -74,7 +74,7 @@ def test_the_answer_says_what_is_kept_and_lost_and_what_training_did() -> None:
         "Training brought out flip.",
     ]
     assert said.table is not None
-    assert said.table.columns == ["augmentation", "", "mine", "pixels", "untrained"]
+    assert said.table.columns == ["augmentation", "verdict", "mine", "pixels", "untrained"]
     assert [row[:2] for row in said.table.rows] == [["color_jitter", "lost"], ["crop", "in part"], ["flip", "kept"]]
     assert said.table.rows[0][2] == Value(0.05, low=0.02, high=0.08)
     assert said.table.rows[1][3] is None  # not measured
@@ -96,7 +96,7 @@ def test_the_answer_says_what_is_told_of_colours_and_whether_omega_is_used() -> 
     said = answer([result("mutual_information", told), result("condition_check", {"mine": used})])
     assert said.sentences == [
         "Its features tell at least 1.25 [1.10, 1.40] nats of an image's colours (untrained 0.50).",
-        "It uses what it is told of omega: a wrong crop makes its embeddings less alike.",
+        "It uses what it is told of omega: its embeddings are less alike when told a wrong crop.",
     ]
     unused = answer([result("condition_check", {"mine": used[1:2]})])
     assert unused.sentences == ["What it was told of omega it does not use: a wrong omega is as good as the right one."]

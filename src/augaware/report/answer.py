@@ -89,7 +89,7 @@ def _table(
     if not names:
         return None
     others = [other for other in skill if other != name]
-    columns = ["augmentation", *(["", name, *others] if own else []), *(["moved"] if views else [])]
+    columns = ["augmentation", *(["verdict", name, *others] if own else []), *(["moved"] if views else [])]
     rows: list[list[Cell]] = []
     for of in names:
         row: list[Cell] = [of]
@@ -154,7 +154,7 @@ def _told(name: str, found: Sequence[Found]) -> list[str]:
         return []
     if not uses:
         return ["What it was told of omega it does not use: a wrong omega is as good as the right one."]
-    return [f"It uses what it is told of omega: a wrong {_listed(uses)} makes its embeddings less alike."]
+    return [f"It uses what it is told of omega: its embeddings are less alike when told a wrong {_listed(uses)}."]
 
 
 def _listed(names: Sequence[str]) -> str:
