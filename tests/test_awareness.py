@@ -574,7 +574,7 @@ def test_every_host_trains_with_every_awareness(host: str, aware: list[str]) -> 
 
 # --- what is read of omega
 
-MEASURED = {"augself('color_diff', hidden=8)", "cassle(depth=2, width=8)", "equimod(condition='all', hidden_dim=32)"}
+MEASURED = ("augself('color_diff', hidden=8)", "cassle(depth=2, width=8)", "equimod(condition='all', hidden_dim=32)")
 READS = [
     *([narrow(name)] for name in AWARENESS),
     *([spec] for spec in MEASURED),

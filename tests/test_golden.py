@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import pytest
 import torch
 
 from augaware import lookup
-from augaware.data.base import ImageBatch
 from augaware.pretrain import Trainer
 from augaware.progress import Display
 from augaware.random import epoch_order
@@ -56,17 +55,7 @@ def recipe(host: str, aware: str) -> Recipe:
 
 
 class Golden(Trainer):
-    """The loop's own steps, without the files; ``moved`` is added to the pixels."""
-
-    drawn: ClassVar[dict[tuple[int, int, int], View]] = {}  # all curves see the same views
-    moved = 0.0
-
-    def _view(self, batch: ImageBatch, epoch: int, number: int) -> View:
-        key = epoch, number, int(batch.index[0])
-        if key not in self.drawn:
-            self.drawn[key] = super()._view(batch, epoch, number)
-        view = self.drawn[key]
-        return View(view.image + self.moved, view.omega)
+    """The loop's own steps, without the files."""
 
     def curve(self) -> list[float]:
         """The loss of each step."""
@@ -80,9 +69,15 @@ class Golden(Trainer):
 
 
 def curve(host: str, aware: str, moved: float = 0.0) -> list[float]:
+    """The curve of a host and an awareness; ``moved`` is added to the pixels of all views."""
     with Display("", total=1) as display:
         golden = Golden(recipe(host, aware), display)
-    golden.moved = moved
+    take = golden.camera.take
+
+    def moved_views(*given: Any) -> list[View]:
+        return [View(view.image + moved, view.omega) for view in take(*given)]
+
+    golden.camera.take = moved_views  # type: ignore[method-assign]
     return golden.curve()
 
 
