@@ -77,10 +77,11 @@ def test_the_whole_analysis_twice_alike_and_nothing_for_a_collapsed_encoder() ->
 
 def test_what_is_asked_about() -> None:
     few = MutualInformation(batch=16)
-    source = Known(60, ("object_hue", "shape"))
-    assert [n.of for n in few(subject(known(Constant), source, 60, 0))] == ["colour", "object_hue", "shape"]
+    source = Known(180, ("object_hue", "shape"))
+    assert [n.of for n in few(subject(known(Constant), source, 180, 0))] == ["colour", "object_hue", "shape"]
     source.factors = {}
-    assert [n.of for n in few(subject(known(Constant), source, 60, 0))] == ["colour", "class"]
+    assert [n.of for n in few(subject(known(Constant), source, 180, 0))] == ["colour", "class"]
+    assert [n.of for n in few(subject(known(Constant), source, 170, 0))] == ["colour"]  # 28 images per class
 
 
 def test_few_images_and_small_batches_are_refused() -> None:

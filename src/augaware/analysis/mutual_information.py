@@ -26,6 +26,7 @@ from augaware.tasks.factors import encode, factor_kinds
 __all__ = ["MutualInformation"]
 
 FOLDS = 3
+PER_CLASS = 30  # images: with fewer, a critic finds nothing of what is there
 LEVELS = 4  # of each channel: 4 x 4 x 4 colours
 AXES_C, AXES_Z = 16, 32  # more are noise to a critic that learns from hundreds of images
 WIDTH, PLACE = 64, 32
@@ -38,10 +39,11 @@ class MutualInformation(Analysis):
 
     ``batch``: B, among how many images a critic has to find the one that belongs to y, and the y that belongs to one;
     CE is the mean of both. No bound exceeds log B (5.5 for 256). C is the colour histogram (joint, 4 levels of each
-    channel, its square root) as ``"colour"``, and each known factor or the label. The critic is -|a(C) - b(Z)|^2 with
-    two small MLPs on principal axes, trained until other images say stop, and the bound is that of images which it has
-    not seen: three parts of the images take turns. Where no critic is better than none the bound is 0. It grows with
-    the number of images to learn from: compare at one number.
+    channel, its square root) as ``"colour"``, and each known factor or the label, if its classes have 30 images each on
+    average. The critic is -|a(C) - b(Z)|^2 with two small MLPs on principal axes, trained until other images say stop,
+    and the bound is that of images which it has not seen: three parts of the images take turns. Where no critic is
+    better than none the bound is 0. It grows with the number of images to learn from, and of few it finds little:
+    compare at one number.
     """
 
     protocol = "mutual_information/1"
@@ -73,6 +75,7 @@ class MutualInformation(Analysis):
         y = subject.embed().y
         kinds = factor_kinds(subject.images) if subject.images.factors else {"class": "class"}
         causes = {name: encode({"": values.cpu()}, kinds[name])[""] for name, values in subject.factors.items()}
+        causes = {name: c for name, c in causes.items() if kinds[name] != "class" or len(c) >= PER_CLASS * c.shape[1]}
         found = []
         for name, c in {"colour": histograms(subject).sqrt(), **causes}.items():
             terms = information(c, y, self.batch, subject.seed)
