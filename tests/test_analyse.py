@@ -106,10 +106,15 @@ def test_at_half_its_strength_a_jitter_keeps_the_order_of_its_operations(alone: 
     assert torch.allclose(towards(jitter, omega, 0.5), torch.tensor([[0.2, -0.1, 0.05, 0.25, 17.0]]))
 
 
-def test_an_augmentation_that_is_never_applied_is_refused_by_name(images: Shapes) -> None:
-    alone = Alone(["crop()", "solarize(p=0)"], SIZE, MEAN, STD)
-    with pytest.raises(RequestError, match="'solarize' is never applied"):
-        alone.view(squares(images, torch.arange(4)), ["solarize"], seed=0)
+@pytest.mark.parametrize("never", ["solarize(p=0)", "solarize(p=0.0)", "color_jitter(0, 0, 0, 0)"])
+def test_an_augmentation_that_is_never_applied_counts_as_not_named(never: str, images: Shapes) -> None:
+    name = lookup.parse(never).name
+    alone = Alone(["crop()", never], SIZE, MEAN, STD)
+    assert alone.own == ("crop",)
+    assert name in alone.names
+    found = alone.view(squares(images, torch.arange(4)), [name], seed=0).omega[name]
+    identity = next(a.identity for a in alone.pipeline.augmentations if a.name == name)
+    assert bool((found != torch.tensor(identity)).any(1).all())  # by its defaults
 
 
 def test_the_plain_view_is_the_central_square_resized(images: Shapes) -> None:

@@ -23,7 +23,7 @@ from known_encoders import ColourBlind, Constant, FlipBlind, Keeps, TurnBlind, k
 
 @cache
 def asked(kind: type[nn.Module], n: int = 600) -> Subject:
-    return subject(known(kind), Shapes(n), n, 0)
+    return subject(known(kind), Shapes(n), 0)
 
 
 @cache
@@ -130,8 +130,8 @@ def test_axes_are_the_principal_ones() -> None:
 
 
 def test_the_whole_analysis_twice_alike_and_nothing_for_a_collapsed_encoder() -> None:
-    first = ParameterProbe()(subject(known(Keeps), Shapes(120), 120, 0))
-    again = subject(known(Keeps), Shapes(120), 120, 0)
+    first = ParameterProbe()(subject(known(Keeps), Shapes(120), 0))
+    again = subject(known(Keeps), Shapes(120), 0)
     one, two = (again.embed(["crop"], number) for number in (0, 1))
     score = Probe((one, two), (two, one))("crop", again.alone.pipeline.spaces)
     assert score is not None
@@ -140,11 +140,11 @@ def test_the_whole_analysis_twice_alike_and_nothing_for_a_collapsed_encoder() ->
     assert {"color_diff", "crop", "rotate90"} <= {n.of for n in first if n.measure == "difference"}
     assert {"color_jitter.hue", "crop.x"} <= {n.of for n in first if n.measure == "number"}
     assert {n.of for n in first if n.measure == "accuracy"} == {"flip", "grayscale", "rotate90"}
-    for number in ParameterProbe()(subject(known(Constant), Shapes(120), 120, 0)):
+    for number in ParameterProbe()(subject(known(Constant), Shapes(120), 0)):
         if number.measure != "accuracy":
             assert number.value == pytest.approx(0, abs=1e-9), number
 
 
 def test_few_images_are_refused() -> None:
-    assert "20 images are too few" in str(ParameterProbe().refusal(subject(known(Keeps), Shapes(20), 1000, 0)))
-    assert ParameterProbe().refusal(subject(known(Keeps), Shapes(100), 1000, 0)) is None
+    assert "20 images are too few" in str(ParameterProbe().refusal(subject(known(Keeps), Shapes(20), 0)))
+    assert ParameterProbe().refusal(subject(known(Keeps), Shapes(100), 0)) is None

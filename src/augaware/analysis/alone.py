@@ -12,7 +12,6 @@ from augaware.augment.base import Augmentation
 from augaware.augment.pipeline import Pipeline
 from augaware.data.base import ImageBatch, Source, collate
 from augaware.data.centre import whole
-from augaware.errors import RequestError
 from augaware.random import Draws
 from augaware.spaces import Interval
 from augaware.views import View
@@ -24,14 +23,20 @@ TRIES = 256  # draws until an augmentation is applied; one that is drawn in two 
 class Alone:
     """The augmentations ``augment`` (specs), and after them those of the library that these do not name.
 
-    What is looked at is the central square of an image, whole: the identity of every augmentation is that square,
-    resized to ``size``. ``names`` in the order in which they act, ``gradual`` those of them that have a strength.
+    One that is never applied, such as solarize(p=0), counts as not named. What is looked at is the central square of an
+    image, whole: the identity of every augmentation is that square, resized to ``size``. ``names`` in the order in
+    which they act, ``own`` those of them that ``augment`` applies, ``gradual`` those that have a strength.
     """
 
     def __init__(self, augment: Sequence[str], size: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        given = [lookup.parse(spec, "augmentation").name for spec in augment]
+        named = {lookup.parse(spec, "augmentation").name: spec for spec in augment}
+        given = {name: spec for name, spec in named.items() if _acts(lookup.build("augment", spec, size))}
         others = [name for name in lookup.names("augment") if name not in given]
-        specs = [*(["crop"] if "crop" in others else []), *augment, *(name for name in others if name != "crop")]
+        specs = [
+            *(["crop"] if "crop" in others else []),
+            *given.values(),
+            *(name for name in others if name != "crop"),
+        ]
         self.pipeline = Pipeline.from_specs(specs, size, mean, std)
         self.own = tuple(given)
 
@@ -76,9 +81,14 @@ class Alone:
             found = omega if not again else torch.where((found == identity).all(1, keepdim=True), omega, found)
             if bool((found != identity).any(1).all()):
                 break
-        if always and bool((found == identity).all()):
-            raise RequestError(f"augment: {a.name!r} is never applied; leave it out, or raise its p")
         return found
+
+
+def _acts(a: Augmentation) -> bool:
+    """Whether an augmentation ever does anything; what only a replay reads of omega does nothing."""
+    draws = Draws.of(0, LOOKING, torch.arange(4096), 0).stream(a.name)
+    changed = a.sample(draws, torch.full((4096, 2), 64)) != torch.tensor(a.identity)
+    return bool(changed[:, : a.space.d if isinstance(a.space, Interval) else 1].any())
 
 
 def towards(a: Augmentation, omega: Tensor, strength: float) -> Tensor:
