@@ -46,9 +46,11 @@ MAY_IMPORT = {
     "suites": LEAVES,
     "suite": LEAVES | {"data", "doctor", "evaluate", "frozen", "report", "suites", "tasks"},
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
+    "watch": LEAVES,
+    "processes": LEAVES | {"recipe", "watch"},
     "pretrain": LEAVES
     | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
-    | {"hosts.base", "optim"},
+    | {"hosts.base", "optim", "processes"},
     **dict.fromkeys(("__init__", "api", "cli", "cli_lists", "demo", "demo_page"), ANYTHING),
 }
 

@@ -35,9 +35,15 @@ class Clock:
 
 
 class Log:
-    """metrics.jsonl and TensorBoard, continued from ``step``: lines that a killed run wrote after it are dropped."""
+    """metrics.jsonl and TensorBoard, continued from ``step``: lines that a killed run wrote after it are dropped.
 
-    def __init__(self, path: Path, step: int) -> None:
+    ``silent`` writes nothing.
+    """
+
+    def __init__(self, path: Path, step: int, silent: bool = False) -> None:
+        self._silent = silent
+        if silent:
+            return
         from torch.utils.tensorboard import SummaryWriter
 
         self._file = path / "metrics.jsonl"
@@ -59,11 +65,15 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._silent:
+            return
         self._handle.close()
         self._board.close()
 
     def write(self, step: int, epoch: float, numbers: dict[str, float]) -> None:
         """Append one line."""
+        if self._silent:
+            return
         finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}  # JSON has no NaN
         self._handle.write(json.dumps({"step": step, "epoch": round(epoch, 6), **finite}) + "\n")
         self._handle.flush()

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from augaware.augment.engine.fused import failure, require
@@ -21,13 +20,16 @@ from augaware.augment.plan import Camera
 from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
 from augaware.data.loader import Loader, open_source
+from augaware.distributed import averaged, local
 from augaware.errors import RequestError
 from augaware.health import Panel
 from augaware.hosts.base import Moment
 from augaware.log import Clock, Log
 from augaware.nets.base import build_encoder
+from augaware.nets.synchronised import synchronised
 from augaware.objective import Network, Objective, encoder_spec
 from augaware.optim import build_optimizer, set_schedules
+from augaware.processes import Processes, Started, fabric, together
 from augaware.progress import Display
 from augaware.random import epoch_order, word
 from augaware.recipe import Recipe
@@ -37,12 +39,15 @@ SETTLED = 100  # steps before which the embeddings of a healthy run may still al
 
 def start(recipe: Recipe, out: Path | str) -> Run:
     """Pretrain a new run in the folder ``out``, which must not exist. Raises :class:`RequestError` before making it."""
-    refuse_existing(out, resuming(out))  # before the images are read
-    with Display("reading images", total=1) as display:
-        trainer = Trainer(recipe, display)
-    run = Run.create(out, recipe, environment())
-    with run.alone():
-        trainer.train(run)
+    with together(recipe) as group:
+        with group.agreeing():
+            if group.first:
+                refuse_existing(out, resuming(out))  # before the images are read
+        trainer = Trainer.ready(recipe, group)
+        with group.agreeing():
+            run = Run.create(out, recipe, environment()) if group.first else Run(Path(out), recipe)
+        with group.holding(run.alone()):
+            trainer.train(run)
     return run
 
 
@@ -51,22 +56,30 @@ def resume(path: Path | str) -> Run:
     run = Run.open(path)
     if run.exported.exists():
         return run
-    with run.alone():
-        with Display("reading images", total=1) as display:
-            trainer = Trainer(run.recipe, display)
-        trainer.train(run)
+    with together(run.recipe) as group, group.holding(run.alone()):
+        Trainer.ready(run.recipe, group).train(run)
     return run
 
 
 class Trainer:
     """All that a recipe names, built; wrong requests are found here, before anything is written."""
 
-    def __init__(self, recipe: Recipe, display: Display) -> None:
+    @classmethod
+    def ready(cls, recipe: Recipe, group: Processes) -> Trainer:
+        """The trainer of this process; what one process of ``group`` finds wrong, all raise."""
+        with group.agreeing(), Display("reading images", total=1, silent=not group.first) as display:
+            trainer = cls(recipe, display, group)
+        group.equal(trainer.source.fingerprint, f"data {recipe.data!r} is not the same for all processes")
+        return trainer
+
+    def __init__(self, recipe: Recipe, display: Display, group: Processes | None = None) -> None:
         self.recipe = recipe
         check_device(recipe.device)
-        self.fabric = Fabric(accelerator=recipe.device, devices=1, precision=_precision(recipe))
+        self.group = group or Processes(Started({}), recipe.stuck_seconds)
+        self.share = self.group.share(recipe.batch_size)
         self.camera = Camera(recipe)
-        self._built(classes=1)  # a wrong spec is found before the images are read
+        draft = self._built(classes=1)  # a wrong spec is found before the images are read
+        self.fabric = fabric(self.group, recipe, _precision(recipe), some_unused=len(draft.hosts) > 1)
         compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None
         memory = int(recipe.memory_gib * 2**30)
         self.source = open_source(
@@ -88,6 +101,8 @@ class Trainer:
             )
         self.total_steps = recipe.epochs * self.steps_per_epoch
         objective.to(memory_format=torch.channels_last)
+        if self.group.world > 1:
+            synchronised(objective)
         optimizer = build_optimizer(objective, recipe)
         self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
         self.panel = Panel(self.source, self.camera.pipelines[0], recipe.health_images, recipe.seed)
@@ -100,49 +115,58 @@ class Trainer:
         f = build_encoder(encoder_spec(recipe.encoder, recipe.aware, spaces))
         objective = Objective.from_specs(f, recipe.host, recipe.aware, spaces, classes)
         objective.check_views(len(self.camera.pipelines))
-        self.camera.check(objective.plan(len(self.camera.pipelines)), recipe.batch_size)
+        self.camera.check(objective.plan(len(self.camera.pipelines)), self.share)
         if not any(p.requires_grad for p in f.parameters()):
             raise RequestError(f"encoder {recipe.encoder!r} has nothing to train")
         return objective
 
     def train(self, run: Run) -> None:
         """Train from the run's last checkpoint to the end, then export f."""
-        recipe, step = self.recipe, self._restore(run)
+        recipe, first = self.recipe, self.group.first
+        with self.group.agreeing():
+            step = self._restore(run)
+        self.group.equal(str(step), f"{str(run.path)!r} has not the same checkpoint for all processes")
         kept = {round((i + 1) * self.total_steps / recipe.snapshots) for i in range(recipe.snapshots)}
         title = f"{recipe.host} + {' + '.join(recipe.aware) or 'vanilla'}"
-        with Display(title, self.total_steps, run.path / "log.txt", start=step) as display, Log(run.path, step) as log:
+        with (
+            Display(title, self.total_steps, run.path / "log.txt", start=step, silent=not first) as display,
+            Log(run.path, step, silent=not first) as log,
+        ):
             self._describe(display, step)
             saved = time.monotonic()
             while step < self.total_steps:
-                epoch, first = divmod(step, self.steps_per_epoch)
+                epoch, place = divmod(step, self.steps_per_epoch)
                 order = epoch_order(len(self.source), recipe.seed, epoch)
-                batches = torch.split(order, recipe.batch_size)[first : self.steps_per_epoch]
-                loader = Loader(self.source, batches)
+                batches = torch.split(order, recipe.batch_size)[place : self.steps_per_epoch]
+                loader = Loader(self.source, [local(batch) for batch in batches])
                 clock, parts = Clock(), dict[str, Tensor]()
                 for batch in loader:
+                    self._check_share(step, batch)
                     if len(batch) > 1:  # fewer are left only where images of a large source cannot be read
                         parts, seconds = self._step(step, epoch, batch)
-                        clock.add(len(batch), seconds)
+                        clock.add(len(batch) * self.group.world, seconds)
                     step += 1
                     ended = step % self.steps_per_epoch == 0
                     if step % recipe.log_steps == 0 or ended:
-                        numbers = {k: v.item() for k, v in parts.items()} | clock.rates(loader.waited)
+                        numbers = {k: v.item() for k, v in averaged(parts).items()} | clock.rates(loader.waited)
                         log.write(step, step / self.steps_per_epoch, numbers)
                         display.update(step, _shown(step / self.steps_per_epoch, numbers))
-                    if step in kept:
+                    if step in kept and first:
                         run.export(self._network.f, f"snapshots/step-{step:06d}.safetensors")
                     if ended:
                         self._tell_skipped(display)
-                    if ended and recipe.health_images:
+                    if ended and recipe.health_images and first:
                         self._look(step, display, log)
-                    if ended or time.monotonic() - saved >= recipe.checkpoint_seconds:
+                    if first and (ended or time.monotonic() - saved >= recipe.checkpoint_seconds):
                         self._save(run, step)
                         saved = time.monotonic()
-            run.export(self._network.f)
+            if first:
+                run.export(self._network.f)
             display.line(f"done: {self.total_steps} steps in {run.path}")
 
     def _step(self, step: int, epoch: int, batch: ImageBatch) -> tuple[dict[str, Tensor], float]:
         """One step; the loss and its parts, and the seconds that the views took."""
+        self.group.at(step)
         recipe, now = self.recipe, Moment(step, self.total_steps, self.steps_per_epoch)
         set_schedules(self.optimizer, recipe, step, self.steps_per_epoch)
         self._objective.before_step(now)
@@ -155,6 +179,9 @@ class Trainer:
         plan = self._objective.plan(len(self.camera.pipelines))
         views = self.camera.take(plan, batch.images, batch.sizes, batch.index, recipe.seed, epoch)
         seconds = time.perf_counter() - began
+        if self.group.world > 1:  # each process draws for its own images; what was planned is the same for all
+            torch.manual_seed(word(recipe.seed, step, self.group.rank))
+        self.group.at(step, late=True)
         parts: dict[str, Tensor] = self.objective(views, labels)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(parts["loss"])
@@ -181,8 +208,18 @@ class Trainer:
             f"aware {', '.join(recipe.aware) or 'vanilla'}; "
             f"{len(self.source)} images of {recipe.data!r} at {recipe.size} px; {recipe.epochs} epochs of "
             f"{self.steps_per_epoch} steps; {self.fabric.device}, {_precision(recipe)}, views {self._engine()}"
+            + (f"; {self.group.world} processes of {self.share} images" if self.group.world > 1 else "")
         )
         self._tell_skipped(display)
+
+    def _check_share(self, step: int, batch: ImageBatch) -> None:
+        """Raise :class:`RequestError` where an image of this process cannot be read: shares are of equal size."""
+        if self.group.world > 1 and len(batch) < self.share:
+            image = self.source.skipped[-1]
+            raise RequestError(
+                f"step {step + 1}: {image.name} cannot be read ({image.reason}), and several processes need all images "
+                f"of a batch; --set store=DIR, or more memory_gib, leaves such images out beforehand"
+            )
 
     def _engine(self) -> str:
         """Which engine makes the views, and why."""
