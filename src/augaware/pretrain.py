@@ -116,6 +116,7 @@ class Trainer:
         objective = Objective.from_specs(f, recipe.host, recipe.aware, spaces, classes)
         objective.check_views(len(self.camera.pipelines))
         self.camera.check(objective.plan(len(self.camera.pipelines)), self.share)
+        objective.spare_memory(recipe.chunk, recipe.recompute)
         if not any(p.requires_grad for p in f.parameters()):
             raise RequestError(f"encoder {recipe.encoder!r} has nothing to train")
         return objective

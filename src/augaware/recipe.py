@@ -65,6 +65,8 @@ class Recipe:
     health_images: int = 1024  # images of the health panel, once per epoch; 0 is none
     memory_gib: float = 4.0  # decoded images are kept in memory up to this size
     store: str = ""  # a folder that keeps them between runs instead, of any size
+    chunk: int = 0  # views that f takes at a time, computed twice, with the loss of the whole batch; 0 is all, once
+    recompute: bool = False  # compute f's stages again in the backward pass, in the place of keeping them
     strategy: str = "ddp"  # what several processes do: ddp, each all weights; fsdp, each a part of them
     stuck_seconds: float = 600.0  # a process that others wait for so long ends the run
 
@@ -87,7 +89,7 @@ class Recipe:
                 "warmup_from",
                 "final_lr",
             ),
-            *("clip_norm", "checkpoint_seconds", "snapshots", "health_images", "memory_gib"),
+            *("clip_norm", "checkpoint_seconds", "snapshots", "health_images", "memory_gib", "chunk"),
         ):
             _at_least(name, getattr(self, name), 0)
         _at_least("stuck_seconds", self.stuck_seconds, 1)

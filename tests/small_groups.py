@@ -1,0 +1,128 @@
+"""Groups of processes that train together, forked from one that has imported everything."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+Job = tuple[str, list[Any]]  # a function of a test's module, "module:name", and what it is given
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(rank: int, world: int, port: int) -> dict[str, str]:
+    """What torchrun sets."""
+    found = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
+    return {"MASTER_ADDR": "127.0.0.1"} | {name: str(value) for name, value in found.items()}
+
+
+class Groups:
+    """Starts groups of processes; what each prints goes to ``folder/<rank>.txt``."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def start(self, world: int, jobs: Sequence[Job], folder: Path) -> list[int]:
+        """Begin ``jobs``, one after the other, in ``world`` processes; their ids."""
+        folder.mkdir(parents=True, exist_ok=True)
+        ports = [free_port() for _ in jobs]
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps([world, ports, list(jobs), str(folder)]) + "\n")
+        self.process.stdin.flush()
+        return self._numbers()
+
+    def ended(self) -> list[int]:
+        """Wait for all; the exit code of each."""
+        return self._numbers()
+
+    def run(self, world: int, jobs: Sequence[Job], folder: Path) -> None:
+        """Do ``jobs`` in ``world`` processes, which must all end well."""
+        self.start(world, jobs, folder)
+        codes = self.ended()
+        assert codes == [0] * world, [(folder / f"{rank}.txt").read_text()[-2000:] for rank in range(world)]
+
+    def _numbers(self) -> list[int]:
+        assert self.process.stdout is not None
+        return [int(number) for number in self.process.stdout.readline().split()]
+
+
+@contextmanager
+def grouping() -> Iterator[Groups]:
+    """A server of groups, until the end of the block."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    command = [sys.executable, "-c", "import small_groups; small_groups.serve()"]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env={**os.environ, "PYTHONPATH": paths}) as process:
+        yield Groups(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+# --- in the server
+
+
+def serve() -> None:
+    import torch
+    import torch.utils.tensorboard
+
+    import augaware.pretrain
+
+    assert augaware.pretrain
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        world, ports, jobs, folder = json.loads(line)
+        pids = []
+        for rank in range(world):
+            pid = os.fork()
+            if not pid:
+                os._exit(_do(rank, world, ports, jobs, Path(folder)))
+            pids.append(pid)
+        print(*pids, flush=True)
+        print(*[os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids], flush=True)
+
+
+def _do(rank: int, world: int, ports: list[int], jobs: list[Job], folder: Path) -> int:
+    os.dup2(os.open(folder / f"{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.dup2(2, 1)
+    for port, (name, given) in zip(ports, jobs, strict=True):
+        if world > 1:
+            os.environ.update(environment(rank, world, port))
+        module, _, function = name.partition(":")
+        try:
+            code = getattr(importlib.import_module(module), function)(*given)
+        except BaseException:
+            traceback.print_exc()
+            return 1
+        if code:
+            return int(code)
+    return 0
+
+
+# --- what they do
+
+
+def command(arguments: list[str]) -> int:
+    """A command line of augaware."""
+    from augaware.cli import main
+
+    return main(arguments)
+
+
+def pretrain(recipe: str, out: str) -> None:
+    """A run of a recipe in JSON."""
+    from augaware.pretrain import start
+    from augaware.recipe import Recipe
+
+    start(Recipe.from_json(recipe), out)
