@@ -126,3 +126,89 @@ def pretrain(recipe: str, out: str) -> None:
     from augaware.recipe import Recipe
 
     start(Recipe.from_json(recipe), out)
+
+
+def recorded(recipe: str, out: str, folder: str) -> None:
+    """A run that leaves what the camera was asked for and gave in each step, ``folder/<rank>.pt``."""
+    import torch
+
+    from augaware.augment.plan import Camera
+
+    taken: list[dict[str, Any]] = []
+    original = Camera.take
+
+    def take(camera: Camera, plan: Any, pixels: Any, sizes: Any, index: Any, seed: int, epoch: int) -> Any:
+        views = original(camera, plan, pixels, sizes, index, seed, epoch)
+        taken.append({"index": index.clone(), "views": [{"image": v.image.clone(), **v.omega} for v in views]})
+        return views
+
+    Camera.take = take  # type: ignore[method-assign]
+    try:
+        pretrain(recipe, out)
+    finally:
+        Camera.take = original  # type: ignore[method-assign]
+    torch.save(taken, Path(folder) / f"{os.environ.get('RANK', '0')}.pt")
+
+
+def halted(recipe: str, out: str, step: int) -> None:
+    """A run that all processes leave in a step, as if it had been killed."""
+    import pytest
+
+    from small_runs import start_and_kill
+
+    assert pytest
+    from augaware.recipe import Recipe
+
+    start_and_kill(Recipe.from_json(recipe), Path(out), step)
+
+
+def resumed(out: str) -> None:
+    """A run that is continued."""
+    from augaware.pretrain import resume
+
+    resume(out)
+
+
+def troubled(trouble: str, step: int, arguments: list[str]) -> int:
+    """A command line in which process 1 comes into ``trouble`` in a step."""
+    import signal
+    import time
+
+    import pytest
+
+    from augaware.pretrain import Trainer
+
+    original = Trainer._step
+
+    def step_of(trainer: Trainer, number: int, *given: Any) -> Any:
+        if trainer.group.rank == 1 and number == step:
+            if trouble == "stuck":
+                time.sleep(600)
+            if trouble == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if trouble == "broken":
+                raise OSError(5, "Input/output error", "/data")
+        return original(trainer, number, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_step", step_of)
+        return command(arguments)
+
+
+def without_data(arguments: list[str]) -> int:
+    """A command line for which process 1 finds no data."""
+    import pytest
+
+    from augaware.errors import RequestError
+
+    module = importlib.import_module("augaware.pretrain")
+    original = module.open_source
+
+    def opened(src: str, *given: Any, **named: Any) -> Any:
+        if os.environ["RANK"] == "1":
+            raise RequestError(f"data {src!r}: there is no such folder or file")
+        return original(src, *given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "open_source", opened)
+        return command(arguments)

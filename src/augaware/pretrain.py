@@ -79,7 +79,8 @@ class Trainer:
         self.share = self.group.share(recipe.batch_size)
         self.camera = Camera(recipe)
         draft = self._built(classes=1)  # a wrong spec is found before the images are read
-        self.fabric = fabric(self.group, recipe, _precision(recipe), some_unused=len(draft.hosts) > 1)
+        resting = any(a.resting for a in draft.aware) and any(True for _ in draft.hosts.parameters())
+        self.fabric = fabric(self.group, recipe, _precision(recipe), some_unused=resting)
         compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None
         memory = int(recipe.memory_gib * 2**30)
         self.source = open_source(

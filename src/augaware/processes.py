@@ -7,6 +7,7 @@ the same line. The tensors' way is :mod:`augaware.distributed`.
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
 import time
@@ -23,6 +24,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
 
 from augaware.errors import RequestError
 from augaware.recipe import Recipe
@@ -228,11 +230,12 @@ def fabric(group: Processes, recipe: Recipe, precision: Any, some_unused: bool) 
     """Lightning's Fabric for this process. ``some_unused``: a step does not use all parameters."""
     if group.world == 1:
         return Fabric(accelerator=recipe.device, devices=1, precision=precision)
-    strategy = DDPStrategy(
-        cluster_environment=group.started,
-        broadcast_buffers=False,  # they are equal: statistics, queues and centres are gathered
-        find_unused_parameters=some_unused,
-    )
+    buffers = "forward_sync_buffers"  # torch 2.15's name of broadcast_buffers
+    if buffers not in inspect.signature(DistributedDataParallel).parameters:
+        buffers = "broadcast_buffers"
+    # they are equal as they are: statistics, queues and centres are gathered
+    given: dict[str, Any] = {buffers: False, "find_unused_parameters": some_unused}
+    strategy = DDPStrategy(cluster_environment=group.started, **given)
     here, nodes = group.started.here, group.started.nodes
     made = Fabric(accelerator=recipe.device, devices=here, num_nodes=nodes, strategy=strategy, precision=precision)
     made.launch()

@@ -41,6 +41,8 @@ class AI(Awareness):
     ``form``, ``hidden`` and ``prompts`` are those of the encoder :func:`augaware.nets.invariant.invariant`.
     """
 
+    resting = True
+
     def __init__(
         self,
         setting: Setting,
