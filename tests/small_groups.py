@@ -212,3 +212,26 @@ def without_data(arguments: list[str]) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "open_source", opened)
         return command(arguments)
+
+
+def in_double(job: str, *given: Any) -> None:
+    """A job of this file in float64, views apart: rounding is too small to grow or to switch a ReLU in some steps."""
+    import pytest
+    import torch
+
+    from augaware.augment.plan import Camera
+    from augaware.pretrain import Trainer
+    from augaware.views import View
+
+    built, take = Trainer._built, Camera.take
+
+    def taken(camera: Camera, *given: Any) -> list[View]:
+        views = take(camera, *given)
+        return [View(v.image.double(), {name: w.double() for name, w in v.omega.items()}) for v in views]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_built", lambda trainer, classes: built(trainer, classes).double())
+        patch.setattr(Camera, "take", taken)
+        as_float = torch.Tensor.float  # losses are computed in float32
+        patch.setattr(torch.Tensor, "float", lambda t: t if t.dtype == torch.float64 else as_float(t))
+        globals()[job](*given)

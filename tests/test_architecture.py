@@ -17,7 +17,7 @@ FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path i
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 LEAVES = {"checks", "errors", "spaces", "views", "ragged", "losses", "random", "metrics", "lookup", "progress"}
-LEAVES |= {"distributed", "threads", "disk"}
+LEAVES |= {"distributed", "threads", "disk", "watch"}
 ANYTHING = {""}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
@@ -46,11 +46,11 @@ MAY_IMPORT = {
     "suites": LEAVES,
     "suite": LEAVES | {"data", "doctor", "evaluate", "frozen", "report", "suites", "tasks"},
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
-    "watch": LEAVES,
-    "processes": LEAVES | {"recipe", "watch"},
+    "sharded": LEAVES | {"nets", "objective", "recipe"},
+    "processes": LEAVES | {"recipe"},
     "pretrain": LEAVES
     | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
-    | {"hosts.base", "optim", "processes"},
+    | {"hosts.base", "optim", "processes", "sharded"},
     **dict.fromkeys(("__init__", "api", "cli", "cli_lists", "demo", "demo_page"), ANYTHING),
 }
 

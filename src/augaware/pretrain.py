@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from augaware.augment.engine.fused import failure, require
 from augaware.augment.plan import Camera
-from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
+from augaware.checkpoint import EXPORT, Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
 from augaware.data.loader import Loader, open_source
-from augaware.distributed import averaged, local
+from augaware.distributed import averaged, local, total
 from augaware.errors import RequestError
 from augaware.health import Panel
 from augaware.hosts.base import Moment
@@ -33,6 +33,7 @@ from augaware.processes import Processes, Started, fabric, together
 from augaware.progress import Display
 from augaware.random import epoch_order, word
 from augaware.recipe import Recipe
+from augaware.sharded import Shards, check_shardable, load, whole
 
 SETTLED = 100  # steps before which the embeddings of a healthy run may still all point one way
 
@@ -80,7 +81,10 @@ class Trainer:
         self.camera = Camera(recipe)
         draft = self._built(classes=1)  # a wrong spec is found before the images are read
         resting = any(a.resting for a in draft.aware) and any(True for _ in draft.hosts.parameters())
-        self.fabric = fabric(self.group, recipe, _precision(recipe), some_unused=resting)
+        sharded = recipe.strategy == "fsdp" and self.group.world > 1
+        if sharded:
+            check_shardable(draft, recipe)
+        self.fabric = fabric(self.group, recipe, _precision(recipe), some_unused=resting, shard=Shards.shard)
         compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None
         memory = int(recipe.memory_gib * 2**30)
         self.source = open_source(
@@ -101,11 +105,13 @@ class Trainer:
                 f"{recipe.data!r} has {len(self.source)} images; use --batch-size {max(2, len(self.source))} or less"
             )
         self.total_steps = recipe.epochs * self.steps_per_epoch
-        objective.to(memory_format=torch.channels_last)
+        layout = torch.contiguous_format if sharded else torch.channels_last  # torch divides no other
+        objective.to(self.fabric.device).to(memory_format=layout)
         if self.group.world > 1:
             synchronised(objective)
-        optimizer = build_optimizer(objective, recipe)
-        self.objective, self.optimizer = self.fabric.setup(objective, optimizer)
+        self.shards = Shards(objective) if sharded else None
+        self.objective = self.fabric.setup_module(objective)
+        self.optimizer: Any = self.fabric.setup_optimizers(build_optimizer(objective, recipe))
         self.panel = Panel(self.source, self.camera.pipelines[0], recipe.health_images, recipe.seed)
 
     def _built(self, classes: int | None) -> Objective:
@@ -153,17 +159,16 @@ class Trainer:
                         numbers = {k: v.item() for k, v in averaged(parts).items()} | clock.rates(loader.waited)
                         log.write(step, step / self.steps_per_epoch, numbers)
                         display.update(step, _shown(step / self.steps_per_epoch, numbers))
-                    if step in kept and first:
-                        run.export(self._network.f, f"snapshots/step-{step:06d}.safetensors")
+                    if step in kept:
+                        self._export(run, f"snapshots/step-{step:06d}.safetensors")
                     if ended:
                         self._tell_skipped(display)
-                    if ended and recipe.health_images and first:
+                    if ended and recipe.health_images:
                         self._look(step, display, log)
-                    if first and (ended or time.monotonic() - saved >= recipe.checkpoint_seconds):
+                    if self._due(ended or time.monotonic() - saved >= recipe.checkpoint_seconds):
                         self._save(run, step)
                         saved = time.monotonic()
-            if first:
-                run.export(self._network.f)
+            self._export(run)
             display.line(f"done: {self.total_steps} steps in {run.path}")
 
     def _step(self, step: int, epoch: int, batch: ImageBatch) -> tuple[dict[str, Tensor], float]:
@@ -195,7 +200,10 @@ class Trainer:
         return {k: v.detach() for k, v in parts.items()}, seconds
 
     def _look(self, step: int, display: Display, log: Log) -> None:
-        health = self.panel.look(self._network, self.fabric.device)
+        network = self._network()
+        if not self.group.first:
+            return
+        health = self.panel.look(network, self.fabric.device)
         log.write(step, step / self.steps_per_epoch, {f"health/{k}": v for k, v in health.numbers.items()})
         display.line(
             f"epoch {step // self.steps_per_epoch}: " + "  ".join(f"{k} {v:.3f}" for k, v in health.numbers.items())
@@ -247,13 +255,26 @@ class Trainer:
         assert isinstance(module, Objective)
         return module
 
-    @property
     def _network(self) -> Network:
-        return self._objective.online
+        """The online network; where it is in parts, all processes put it together."""
+        return self._objective.online if self.shards is None else self.shards.network().to(self.fabric.device)
+
+    def _export(self, run: Run, name: str = EXPORT) -> None:
+        network = self._network()
+        if self.group.first:
+            run.export(network.f, name)
+
+    def _due(self, now: bool) -> bool:
+        """Whether this process takes part in a checkpoint: process 0, by whose clock it is due, or all with parts."""
+        now = now and self.group.first
+        return now if self.shards is None else bool(total(torch.tensor(float(now), device=self.fabric.device)))
 
     def _save(self, run: Run, step: int) -> None:
-        state = {"model": self._objective.state_dict(), "optimizer": self.optimizer.state_dict()}
-        run.save_state({"step": step, "fingerprint": self.source.fingerprint, **state})
+        state = {"model": self._objective.state_dict(), "optimizer": self.optimizer.optimizer.state_dict()}
+        if self.shards is not None:
+            state = whole(state)
+        if self.group.first:
+            run.save_state({"step": step, "fingerprint": self.source.fingerprint, **state})
 
     def _restore(self, run: Run) -> int:
         """The step to go on from; 0 for a new run."""
@@ -265,8 +286,7 @@ class Trainer:
                 f"data {self.recipe.data!r} has changed since {str(run.path)!r} was started; put the same images back"
             )
         try:
-            self._objective.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            load(self._objective, self.optimizer.optimizer, state)
         except (RuntimeError, ValueError, KeyError):
             raise RequestError(
                 f"the checkpoint of {str(run.path)!r} does not fit its recipe.json, which was changed; put it back"

@@ -11,7 +11,7 @@ import inspect
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -22,6 +22,9 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from lightning_fabric.strategies.strategy import Strategy
+from torch import nn
 from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
@@ -226,8 +229,13 @@ def together(recipe: Recipe) -> Iterator[Processes]:
             dist.destroy_process_group()
 
 
-def fabric(group: Processes, recipe: Recipe, precision: Any, some_unused: bool) -> Fabric:
-    """Lightning's Fabric for this process. ``some_unused``: a step does not use all parameters."""
+def fabric(
+    group: Processes, recipe: Recipe, precision: Any, some_unused: bool, shard: Callable[..., nn.Module]
+) -> Fabric:
+    """Lightning's Fabric for this process.
+
+    ``some_unused``: a step does not use all parameters. ``shard`` divides a module over a mesh, for FSDP.
+    """
     if group.world == 1:
         return Fabric(accelerator=recipe.device, devices=1, precision=precision)
     buffers = "forward_sync_buffers"  # torch 2.15's name of broadcast_buffers
@@ -235,9 +243,17 @@ def fabric(group: Processes, recipe: Recipe, precision: Any, some_unused: bool) 
         buffers = "broadcast_buffers"
     # they are equal as they are: statistics, queues and centres are gathered
     given: dict[str, Any] = {buffers: False, "find_unused_parameters": some_unused}
-    strategy = DDPStrategy(cluster_environment=group.started, **given)
-    here, nodes = group.started.here, group.started.nodes
-    made = Fabric(accelerator=recipe.device, devices=here, num_nodes=nodes, strategy=strategy, precision=precision)
+    strategy: Strategy = DDPStrategy(**given)
+    if recipe.strategy == "fsdp":
+        strategy = ModelParallelStrategy(shard, data_parallel_size=group.world, tensor_parallel_size=1)
+    made = Fabric(
+        accelerator=recipe.device,
+        devices=group.started.here,
+        num_nodes=group.started.nodes,
+        strategy=strategy,
+        plugins=[group.started],
+        precision=precision,
+    )
     made.launch()
     return made
 

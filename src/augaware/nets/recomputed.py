@@ -44,10 +44,10 @@ def in_stages(f: Encoder) -> None:
             f"recompute: the weights of this encoder are made from {f.reads!r} anew for each batch, so that its stages "
             "cannot be computed again; use --set chunk=..., which computes all of f again"
         )
-    stages = list(_stages(f.backbone))
-    if not stages:
+    found = list(stages(f.backbone))
+    if not found:
         raise RequestError(f"recompute: {type(f.backbone).__name__} has no sequence of stages; use --set chunk=...")
-    for stage in stages:
+    for stage in found:
         kind = type(stage)
         stage.__class__ = type(f"Recomputed{kind.__name__}", (Recomputed, kind), {})
 
@@ -60,14 +60,14 @@ class Recomputed(nn.Module):
         return _again(self, super().forward, *inputs)
 
 
-def _stages(module: nn.Module) -> Iterator[nn.Module]:
-    """The parts with parts of their own of the outermost sequences."""
+def stages(module: nn.Module) -> Iterator[nn.Module]:
+    """A network's stages: the parts with parts of their own of the outermost sequences."""
     sequence = isinstance(module, (nn.Sequential, nn.ModuleList))
     for child in module.children():
         if sequence and any(True for _ in child.children()):
             yield child
         else:
-            yield from _stages(child)
+            yield from stages(child)
 
 
 def _again(module: nn.Module, forward: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
