@@ -29,7 +29,7 @@ from augaware.nets.base import build_encoder
 from augaware.nets.synchronised import synchronised
 from augaware.objective import Network, Objective, encoder_spec
 from augaware.optim import build_optimizer, set_schedules
-from augaware.processes import Processes, Started, fabric, together
+from augaware.processes import Processes, Started, fabric, precision, together
 from augaware.progress import Display
 from augaware.random import epoch_order, word
 from augaware.recipe import Recipe
@@ -44,7 +44,8 @@ def start(recipe: Recipe, out: Path | str) -> Run:
         with group.agreeing():
             if group.first:
                 refuse_existing(out, resuming(out))  # before the images are read
-        trainer = Trainer.ready(recipe, group)
+        with Display("reading images", total=1, silent=not group.first) as display:
+            trainer = Trainer(recipe, display, group)
         with group.agreeing():
             run = Run.create(out, recipe, environment()) if group.first else Run(Path(out), recipe)
         with group.holding(run.alone()):
@@ -58,33 +59,42 @@ def resume(path: Path | str) -> Run:
     if run.exported.exists():
         return run
     with together(run.recipe) as group, group.holding(run.alone()):
-        Trainer.ready(run.recipe, group).train(run)
+        with Display("reading images", total=1, silent=not group.first) as display:
+            trainer = Trainer(run.recipe, display, group)
+        trainer.train(run)
     return run
 
 
 class Trainer:
     """All that a recipe names, built; wrong requests are found here, before anything is written."""
 
-    @classmethod
-    def ready(cls, recipe: Recipe, group: Processes) -> Trainer:
-        """The trainer of this process; what one process of ``group`` finds wrong, all raise."""
-        with group.agreeing(), Display("reading images", total=1, silent=not group.first) as display:
-            trainer = cls(recipe, display, group)
-        group.equal(trainer.source.fingerprint, f"data {recipe.data!r} is not the same for all processes")
-        return trainer
-
     def __init__(self, recipe: Recipe, display: Display, group: Processes | None = None) -> None:
-        self.recipe = recipe
         check_device(recipe.device)
-        self.group = group or Processes(Started({}), recipe.stuck_seconds)
-        self.share = self.group.share(recipe.batch_size)
-        self.camera = Camera(recipe)
-        draft = self._built(classes=1)  # a wrong spec is found before the images are read
-        resting = any(a.resting for a in draft.aware) and any(True for _ in draft.hosts.parameters())
+        self.recipe, self.group = recipe, group or Processes(Started({}), recipe.stuck_seconds)
         sharded = recipe.strategy == "fsdp" and self.group.world > 1
-        if sharded:
-            check_shardable(draft, recipe)
-        self.fabric = fabric(self.group, recipe, _precision(recipe), some_unused=resting, shard=Shards.shard)
+        with self.group.agreeing():  # a wrong spec is found before the images are read
+            self.share = self.group.share(recipe.batch_size)
+            self.camera = Camera(recipe)
+            draft = self._built(classes=1)
+            if sharded:
+                check_shardable(draft, recipe)
+        resting = any(a.resting for a in draft.aware) and any(True for _ in draft.hosts.parameters())
+        self.fabric = fabric(self.group, recipe, some_unused=resting, shard=Shards.shard)
+        with self.group.agreeing():
+            objective = self._opened(display)
+        self.group.equal(self.source.fingerprint, f"data {recipe.data!r} is not the same for all processes")
+        layout = torch.contiguous_format if sharded else torch.channels_last  # torch divides no other
+        objective.to(self.fabric.device).to(memory_format=layout)
+        if self.group.world > 1:
+            synchronised(objective)
+        self.shards = Shards(objective) if sharded else None
+        self.objective = self.fabric.setup_module(objective)
+        self.optimizer: Any = self.fabric.setup_optimizers(build_optimizer(objective, recipe))
+        self.panel = Panel(self.source, self.camera.pipelines[0], recipe.health_images, recipe.seed)
+
+    def _opened(self, display: Display) -> Objective:
+        """The objective, once the images are read and the augmentations compiled."""
+        recipe = self.recipe
         compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None
         memory = int(recipe.memory_gib * 2**30)
         self.source = open_source(
@@ -105,14 +115,7 @@ class Trainer:
                 f"{recipe.data!r} has {len(self.source)} images; use --batch-size {max(2, len(self.source))} or less"
             )
         self.total_steps = recipe.epochs * self.steps_per_epoch
-        layout = torch.contiguous_format if sharded else torch.channels_last  # torch divides no other
-        objective.to(self.fabric.device).to(memory_format=layout)
-        if self.group.world > 1:
-            synchronised(objective)
-        self.shards = Shards(objective) if sharded else None
-        self.objective = self.fabric.setup_module(objective)
-        self.optimizer: Any = self.fabric.setup_optimizers(build_optimizer(objective, recipe))
-        self.panel = Panel(self.source, self.camera.pipelines[0], recipe.health_images, recipe.seed)
+        return objective
 
     def _built(self, classes: int | None) -> Objective:
         """The objective with the initial weights of the recipe's seed."""
@@ -217,7 +220,7 @@ class Trainer:
             f"{'resuming at step ' + str(step) if step else 'pretraining'}: {recipe.encoder} with {recipe.host}, "
             f"aware {', '.join(recipe.aware) or 'vanilla'}; "
             f"{len(self.source)} images of {recipe.data!r} at {recipe.size} px; {recipe.epochs} epochs of "
-            f"{self.steps_per_epoch} steps; {self.fabric.device}, {_precision(recipe)}, views {self._engine()}"
+            f"{self.steps_per_epoch} steps; {self.fabric.device}, {precision(recipe)}, views {self._engine()}"
             + (f"; {self.group.world} processes of {self.share} images" if self.group.world > 1 else "")
         )
         self._tell_skipped(display)
@@ -292,16 +295,6 @@ class Trainer:
                 f"the checkpoint of {str(run.path)!r} does not fit its recipe.json, which was changed; put it back"
             ) from None
         return int(state["step"])
-
-
-def _precision(recipe: Recipe) -> Any:
-    """Fabric's name for the recipe's precision; auto is bf16 where the hardware multiplies it natively."""
-    if recipe.precision != "auto":
-        return {"fp32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
-    if recipe.device != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    native = torch.cpu.get_capabilities()
-    return "bf16-mixed" if native.get("avx512_bf16") or native.get("amx_bf16") else "32-true"
 
 
 def _shown(epoch: float, numbers: dict[str, float]) -> str:

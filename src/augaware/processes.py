@@ -135,19 +135,31 @@ class Processes:
             )
         return batch_size // self.world
 
-    def told(self, text: str) -> list[str]:
-        """The texts of all processes, in the order of their numbers: it waits for each."""
+    def told(self, text: str, last: bool = False) -> list[str]:
+        """The texts of all processes, in the order of their numbers: it waits for each.
+
+        Process 0, which may keep the store, comes back once all have read; ``last``: and no process watches any more.
+        """
         if self._store is None:
             return [text]
         self._rounds += 1
         keys = [f"round {self._rounds}/{rank}" for rank in range(self.world)]
         self._store.set(keys[self.rank], text)
-        found = []
-        for key in keys:
-            while not self._store.check([key]):
-                time.sleep(0.02)
-            found.append(self._store.get(key).decode())
+        found = [self._read(key) for key in keys]
+        if last and self.watch is not None:
+            self.watch.stop()
+        self._store.set(f"{keys[self.rank]} has read", "")
+        if self.first:
+            for key in keys:
+                self._read(f"{key} has read")
         return found
+
+    def _read(self, key: str) -> str:
+        """What is in the store at ``key``, once it is there."""
+        assert self._store is not None
+        while not self._store.check([key]):
+            time.sleep(0.02)
+        return self._store.get(key).decode()
 
     @contextmanager
     def agreeing(self) -> Iterator[None]:
@@ -180,19 +192,6 @@ class Processes:
         if self.watch is not None:
             self.watch.at(2 * step + 1 + late, f"step {step + 1}")
 
-    def leave(self) -> None:
-        """Nobody leaves while another may wait for it, and process 0, whose store it may be, is the last."""
-        assert self._store is not None
-        assert self.watch is not None
-        self.told("done")
-        self.watch.stop()
-        if not self.first:
-            self._store.set(f"left/{self.rank}", "")
-            return
-        left, until = [f"left/{rank}" for rank in range(1, self.world)], time.monotonic() + 10
-        while not self._store.check(left) and time.monotonic() < until:
-            time.sleep(0.02)
-
 
 @contextmanager
 def together(recipe: Recipe) -> Iterator[Processes]:
@@ -216,7 +215,7 @@ def together(recipe: Recipe) -> Iterator[Processes]:
     group.watch.start()
     try:
         yield group
-        group.leave()
+        group.told("done", last=True)  # nobody leaves while another may wait for it
     except BaseException as error:
         # torch has no one class for a collective that failed
         found = group.watch.culprit() if isinstance(error, RuntimeError) else None
@@ -229,15 +228,13 @@ def together(recipe: Recipe) -> Iterator[Processes]:
             dist.destroy_process_group()
 
 
-def fabric(
-    group: Processes, recipe: Recipe, precision: Any, some_unused: bool, shard: Callable[..., nn.Module]
-) -> Fabric:
+def fabric(group: Processes, recipe: Recipe, some_unused: bool, shard: Callable[..., nn.Module]) -> Fabric:
     """Lightning's Fabric for this process.
 
     ``some_unused``: a step does not use all parameters. ``shard`` divides a module over a mesh, for FSDP.
     """
     if group.world == 1:
-        return Fabric(accelerator=recipe.device, devices=1, precision=precision)
+        return Fabric(accelerator=recipe.device, devices=1, precision=precision(recipe))
     buffers = "forward_sync_buffers"  # torch 2.15's name of broadcast_buffers
     if buffers not in inspect.signature(DistributedDataParallel).parameters:
         buffers = "broadcast_buffers"
@@ -252,10 +249,20 @@ def fabric(
         num_nodes=group.started.nodes,
         strategy=strategy,
         plugins=[group.started],
-        precision=precision,
+        precision=precision(recipe),
     )
     made.launch()
     return made
+
+
+def precision(recipe: Recipe) -> Any:
+    """Fabric's name for the recipe's precision; auto is bf16 where the hardware multiplies it natively."""
+    if recipe.precision != "auto":
+        return {"fp32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
+    if recipe.device != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    native = torch.cpu.get_capabilities()
+    return "bf16-mixed" if native.get("avx512_bf16") or native.get("amx_bf16") else "32-true"
 
 
 def _met(started: Started, patience: float) -> Store:
