@@ -51,7 +51,9 @@ def one_thread(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     (package / "__init__.py").write_text("")
     (package / "ema.py").write_text(EMA_HOST)
     sys.path.insert(0, str(place))
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUGAWARE_PLUGINS", "augaware_test_hosts")  # for runs that go on in a process of their own
+        yield
     sys.path.remove(str(place))
 
 

@@ -17,7 +17,7 @@ FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path i
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 LEAVES = {"checks", "errors", "spaces", "views", "ragged", "losses", "random", "metrics", "lookup", "progress"}
-LEAVES |= {"distributed", "threads", "disk", "stop", "memory"}
+LEAVES |= {"distributed", "threads", "disk", "stop", "memory", "watch"}
 ANYTHING = {""}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),
@@ -48,11 +48,15 @@ MAY_IMPORT = {
     "suites": LEAVES,
     "suite": LEAVES | {"data", "doctor", "evaluate", "frozen", "report", "suites", "tasks"},
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
+    "sharded": LEAVES | {"nets", "objective", "recipe"},
+    "processes": LEAVES | {"recipe"},
     "pretrain": LEAVES
     | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
-    | {"hosts.base", "optim", "faults", "initial", "picture", "saves"},
+    | {"hosts.base", "optim", "faults", "initial", "processes", "sharded", "state", "telling"},
+    "state": LEAVES | {"checkpoint", "objective", "processes", "recipe", "saves", "sharded"},
     "initial": LEAVES | {"checkpoint", "nets", "recipe"},
     "replay": LEAVES | {"checkpoint", "data", "faults", "pretrain"},
+    "telling": LEAVES | {"augment", "data", "picture", "processes", "recipe"},
     **dict.fromkeys(("__init__", "api", "cli", "cli_lists", "demo", "demo_page"), ANYTHING),
 }
 

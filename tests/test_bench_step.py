@@ -61,7 +61,7 @@ def test_the_command_tells_where_a_step_goes(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize("given", [True, False])
 def test_a_pass_is_a_step_of_the_trainer_and_its_parts_are_all_of_it(given: bool, folder: Path) -> None:
     work = Own(JOB, folder, "cpu", "fp32", AWARE, given)
-    f = work.trainer._network.f
+    f = work.trainer.state.network().f
     before = {name: w.clone() for name, w in f.state_dict().items()}
     assert work(3) == 0.0
     assert work.steps == 3

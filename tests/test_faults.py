@@ -111,9 +111,9 @@ def test_a_second_interrupt_stops_at_once_and_an_ignored_signal_stays_ignored() 
     try:
         with Stop() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert not stop.agreed()
+            assert not stop.asked
             os.kill(os.getpid(), signal.SIGINT)
-            assert stop.agreed()
+            assert stop.asked
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

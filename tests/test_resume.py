@@ -27,6 +27,7 @@ from augaware.health import Panel
 from augaware.log import Log
 from augaware.pretrain import Trainer, resume, start
 from augaware.recipe import Recipe
+from augaware.state import State
 from small_runs import Killed, Server, assert_same_run, fails_at, numbers, serving, start_and_kill, wait_for
 
 NEVER = 1e6  # seconds: checkpoints at the ends of epochs only
@@ -117,7 +118,7 @@ MOMENTS = {
     **{f"in step {n}, a checkpoint per step": (0.0, in_step(n)) for n in sorted(chosen.sample(range(2, 13), 2))},
     "between metrics and checkpoint": (
         NEVER,
-        lambda patch: patch.setattr(Trainer, "_save", fails_at(2, Trainer._save)),
+        lambda patch: patch.setattr(State, "save", fails_at(2, State.save)),
     ),
     "in a look at the health": (NEVER, lambda patch: patch.setattr(Panel, "look", fails_at(2, Panel.look))),
     "in the middle of a metrics line": (NEVER, in_log_line(5)),

@@ -53,7 +53,7 @@ def pretrain(
     arguments |= {"batch_size": batch_size, "seed": seed, "device": device, "precision": precision}
     arguments |= {"init_from": init_from}
     run = api.pretrain(data, out=out, recipe=recipe, set=settings, **arguments)
-    typer.echo(f"run {run}; next: augaware eval {run} --task \"linear_probe('NAME')\" --data ROOT")
+    _say_once(f"run {run}; next: augaware eval {run} --task \"linear_probe('NAME')\" --data ROOT")
 
 
 @app.command()
@@ -61,7 +61,15 @@ def resume(run: Annotated[Path, typer.Argument(metavar="DIR", help="a run folder
     """Continue a stopped run; it ends as if it had never stopped."""
     from augaware import api
 
-    typer.echo(f"run {api.resume(run)} is complete")
+    _say_once(f"run {api.resume(run)} is complete")
+
+
+def _say_once(line: str) -> None:
+    """A line of process 0, where several train one run."""
+    from augaware.processes import Started
+
+    if Started().global_rank() == 0:
+        typer.echo(line)
 
 
 @app.command("eval")

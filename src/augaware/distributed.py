@@ -9,6 +9,7 @@ training takes is exact.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -87,3 +88,12 @@ def total(x: Tensor) -> Tensor:
         return x
     summed: Tensor = _Total.apply(x)
     return summed
+
+
+@torch.no_grad()
+def averaged(numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The mean over processes of each scalar, which for a loss is that of the whole batch."""
+    if world() == 1 or not numbers:
+        return dict(numbers)
+    mean = _summed(torch.stack([value.float() for value in numbers.values()])) / world()
+    return dict(zip(numbers, mean.unbind(), strict=True))

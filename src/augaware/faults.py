@@ -49,7 +49,7 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-class Watch:
+class LossWatch:
     """Remembers the first step whose loss was NaN or infinite. On a GPU it is asked for only where the step waits
     anyway.
     """

@@ -41,17 +41,20 @@ class Log:
     """metrics.jsonl and TensorBoard, continued from ``step``: lines that a killed run wrote after it are dropped.
 
     Writing never fails. Lines of metrics.jsonl for which there is no room wait, and :meth:`settle` insists on them;
-    TensorBoard is given up. ``say`` hears of either, once.
+    TensorBoard is given up. ``say`` hears of either, once. ``silent`` writes nothing.
     """
 
-    def __init__(self, path: Path, step: int, say: Callable[[str], None] = lambda line: None) -> None:
-        self._file, self._say = path / "metrics.jsonl", say
+    def __init__(
+        self, path: Path, step: int, say: Callable[[str], None] = lambda line: None, silent: bool = False
+    ) -> None:
+        self._file, self._say, self._silent = path / "metrics.jsonl", say, silent
+        self._pending, self._told = b"", False
+        self._board: Any = None
+        if silent:
+            return
         kept = [line for line in self._lines() if line["step"] <= step]
         write_file(self._file, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._handle = self._file.open("ab", buffering=0)
-        self._pending = b""
-        self._told = False
-        self._board: Any = None
         with self._boarding():
             from torch.utils.tensorboard import SummaryWriter
 
@@ -70,6 +73,8 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._silent:
+            return
         with contextlib.suppress(OSError):
             self.settle()
         self._handle.close()
@@ -79,6 +84,8 @@ class Log:
 
     def write(self, step: int, epoch: float, numbers: dict[str, float]) -> None:
         """Append one line."""
+        if self._silent:
+            return
         finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}  # JSON has no NaN
         self._pending += (json.dumps({"step": step, "epoch": round(epoch, 6), **finite}) + "\n").encode()
         try:

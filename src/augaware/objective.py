@@ -19,6 +19,7 @@ from augaware.errors import RequestError
 from augaware.hosts.base import ContrastiveHost, Host, HostSetting, Moment
 from augaware.nets.base import Encoder
 from augaware.nets.ema import ema_copy, ema_update
+from augaware.nets.recomputed import in_chunks, in_stages
 from augaware.random import word
 from augaware.spaces import Space
 from augaware.views import Plan, View, plain_plan
@@ -27,11 +28,15 @@ HOOKS = ("encoder", "projector", "pair", "score")  # of each, at most one awaren
 
 
 class Network(nn.Module):
-    """f and g: what an EMA target copies, gamma of a conditioned g included."""
+    """f and g: what an EMA target copies, gamma of a conditioned g included.
+
+    f takes at most ``chunk`` images at a time and computes them twice (:mod:`augaware.nets.recomputed`); 0 is all once.
+    """
 
     def __init__(self, f: Encoder, g: nn.Module) -> None:
         super().__init__()
         self.f, self.g = f, g
+        self.chunk = 0
 
     def forward(self, views: Mapping[int, View], project: bool = True) -> dict[int, Embedding]:
         """View number -> its embedding. Views of one size go through f, and all of them through g, as one batch."""
@@ -50,8 +55,7 @@ class Network(nn.Module):
     def _encode(self, views: Sequence[View]) -> Tensor:
         images, reads = torch.cat([view.image for view in views]), self.f.reads
         told = [view.omega[reads] for view in views if reads in view.omega] if reads else []
-        y: Tensor = self.f(images, torch.cat(told)) if told and len(told) == len(views) else self.f(images)
-        return y
+        return in_chunks(self.f, self.chunk, images, *([torch.cat(told)] if told and len(told) == len(views) else []))
 
 
 class Objective(nn.Module):
@@ -121,6 +125,14 @@ class Objective(nn.Module):
                 return None
             found |= set(a.reads)
         return frozenset(found)
+
+    def spare_memory(self, chunk: int, recompute: bool) -> None:
+        """Both networks take at most ``chunk`` images at a time, 0 is all; ``recompute``: and forget their stages."""
+        for network in (self.online, self.target):
+            if network is not None:
+                network.chunk = chunk
+        if recompute:
+            in_stages(self.online.f)  # the target has no backward pass
 
     def plan(self, count: int) -> Plan:
         """The views of the next step: the recipe's own ``count``, with what the awareness changes and adds.

@@ -20,17 +20,18 @@ from augaware.recipe import Recipe
 def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD, AdamW or LARS over the trained parameters of ``objective``, its rates those of the first step.
 
-    SGD and AdamW are fused: one pass over all parameters where there were several for each of them.
+    SGD and AdamW are fused: one pass over all parameters where there were several for each of them. Torch does not fuse
+    for weights in parts.
     """
-    groups = _groups(objective, recipe)
+    groups, fused = _groups(objective, recipe), recipe.strategy != "fsdp"
     lr, decay = recipe.base_lr, recipe.weight_decay
     if recipe.optimizer == "sgd":
-        sgd = torch.optim.SGD(groups, lr, momentum=recipe.momentum, weight_decay=decay, fused=True)
-        if recipe.momentum:
+        sgd = torch.optim.SGD(groups, lr, momentum=recipe.momentum, weight_decay=decay, fused=fused)
+        if fused and recipe.momentum:
             sgd.register_step_pre_hook(_momentum_from_zero)
         return sgd
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr, weight_decay=decay, fused=True)
+        return torch.optim.AdamW(groups, lr, weight_decay=decay, fused=fused)
     from timm.optim.lars import Lars  # You, Gitman, Ginsburg 2017, with the trust coefficient 0.001 of the SSL papers
 
     for group in groups:

@@ -19,12 +19,20 @@ class Display:
     """Reports a job of ``total`` steps. Used as a context manager.
 
     On a terminal :meth:`update` moves a bar; elsewhere it prints a plain line at most every ``every`` seconds.
-    :meth:`line` always prints. All lines also go to ``log`` when one is given.
+    :meth:`line` always prints. All lines also go to ``log`` when one is given. ``silent`` shows and writes nothing.
     """
 
-    def __init__(self, title: str, total: int, log: Path | None = None, every: float = 5.0, start: int = 0) -> None:
-        self.title, self.total, self.every, self.start = title, total, every, start
-        self._log_path = log
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        log: Path | None = None,
+        every: float = 5.0,
+        start: int = 0,
+        silent: bool = False,
+    ) -> None:
+        self.title, self.total, self.every, self.start, self.silent = title, total, every, start, silent
+        self._log_path = None if silent else log
         self._log: TextIO | None = None
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
@@ -35,7 +43,7 @@ class Display:
     def __enter__(self) -> Display:
         if self._log_path is not None:
             self._log = self._log_path.open("a", encoding="utf-8")
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self.silent:
             columns = (TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
             times = (
                 TimeElapsedColumn(),
@@ -59,6 +67,8 @@ class Display:
 
     def line(self, text: str) -> None:
         """Print one line."""
+        if self.silent:
+            return
         self._spoken = True
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
@@ -68,6 +78,8 @@ class Display:
 
     def update(self, step: int, numbers: str) -> None:
         """``step`` of the job is done; ``numbers`` describe it."""
+        if self.silent:
+            return
         now = time.monotonic()
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, numbers=numbers)

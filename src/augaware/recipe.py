@@ -14,6 +14,7 @@ from augaware.errors import RequestError, did_you_mean
 OPTIMIZERS = ("sgd", "adamw", "lars")
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
+STRATEGIES = ("ddp", "fsdp")
 
 DEFAULT_AUGMENT = (
     "crop(scale=(0.2, 1.0))",
@@ -66,6 +67,10 @@ class Recipe:
     health_images: int = 1024  # images of the health panel, once per epoch; 0 is none
     memory_gib: float = 4.0  # decoded images are kept in memory up to this size
     store: str = ""  # a folder that keeps them between runs instead, of any size
+    chunk: int = 0  # views that f takes at a time, computed twice, with the loss of the whole batch; 0 is all, once
+    recompute: bool = False  # compute f's stages again in the backward pass, in the place of keeping them
+    strategy: str = "ddp"  # what several processes do: ddp, each all weights; fsdp, each a part of them
+    stuck_seconds: float = 600.0  # a process that others wait for so long ends the run
 
     def __post_init__(self) -> None:
         hints = get_type_hints(Recipe)
@@ -86,9 +91,10 @@ class Recipe:
                 "warmup_from",
                 "final_lr",
             ),
-            *("clip_norm", "checkpoint_seconds", "snapshots", "health_images", "memory_gib"),
+            *("clip_norm", "checkpoint_seconds", "snapshots", "health_images", "memory_gib", "chunk"),
         ):
             _at_least(name, getattr(self, name), 0)
+        _at_least("stuck_seconds", self.stuck_seconds, 1)
         if self.health_images == 1:
             raise RequestError("health_images=1 must be 0, for none, or at least 2: the panel compares images")
         if not 0 < self.base_lr < math.inf:
@@ -100,7 +106,8 @@ class Recipe:
                 raise RequestError(
                     f"{name}={getattr(self, name)!r} must be three numbers, one per channel; std above 0"
                 )
-        for name, accepted in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS), ("device", DEVICES)):
+        choices = {"optimizer": OPTIMIZERS, "precision": PRECISIONS, "device": DEVICES, "strategy": STRATEGIES}
+        for name, accepted in choices.items():
             if getattr(self, name) not in accepted:
                 value = getattr(self, name)
                 raise RequestError(f"{name}={value!r} is unknown; accepted: {', '.join(accepted)}")

@@ -42,10 +42,6 @@ class Stop:
             raise KeyboardInterrupt
         self.asked = number
 
-    def agreed(self) -> bool:
-        """Whether to stop after this step; of several processes, all must say the same."""
-        return self.asked != 0
-
     def line(self, step: int, run: Path) -> str:
         """What to say once ``step`` is saved."""
         job = os.environ.get("SLURM_JOB_ID")

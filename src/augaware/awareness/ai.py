@@ -42,6 +42,7 @@ class AI(Awareness):
     """
 
     reads = ()
+    resting = True
 
     def __init__(
         self,

@@ -153,7 +153,8 @@ class Awareness(nn.Module, ABC):
     At most one awareness of an objective may override each of ``encoder``, ``projector``, ``pair`` and ``score``;
     ``plan`` and ``losses`` compose.
 
-    ``branches`` is how many embeddings z holds, side by side, each with a copy of the host of its own (:meth:`pair`).
+    ``branches`` is how many embeddings z holds, side by side, each with a copy of the host of its own (:meth:`pair`);
+    ``resting``: in a step some of them are not trained.
     ``needs_negatives``: the method means nothing without negatives. ``compares``: names whose omega must differ between
     the host's views, or there is nothing to learn. ``projected``: the views that it adds go through g too. ``reads``:
     names of what it reads of omega (crop brings flip along); what is measured in the pixels is measured only where it
@@ -161,6 +162,7 @@ class Awareness(nn.Module, ABC):
     """
 
     branches: int = 1
+    resting: bool = False
     needs_negatives: bool = False
     compares: Sequence[str] = ()
     projected: bool = False

@@ -24,18 +24,23 @@ def synchronised(module: nn.Module) -> nn.Module:
     return module
 
 
-class SyncBatchNorm(nn.SyncBatchNorm):
+class SyncBatchNorm(_BatchNorm):
     """torch's, and the same on CPUs, which torch's refuses: (B, C, ...) normalised with the moments of all processes.
 
-    B may differ between processes. With one process or in eval mode it is a plain BatchNorm.
+    B may differ between processes. With one process or in eval mode it is a plain BatchNorm. It is no subclass of
+    torch's, which DDP takes on GPUs alone, but runs torch's forward pass there.
     """
+
+    process_group = None  # all
+    _check_input_dim = nn.SyncBatchNorm._check_input_dim
+    _check_non_zero_input_channels = nn.SyncBatchNorm._check_non_zero_input_channels
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, ...) -> the same shape; what the replaced layer applied next (timm's drop and act) follows."""
         if not self.training or world() == 1:
             y = _BatchNorm.forward(self, input)
         elif input.is_cuda:
-            y = super().forward(input)
+            y = nn.SyncBatchNorm.forward(self, input)  # type: ignore[arg-type]
         else:
             y = self._over_processes(input)
         for layer in self.children():

@@ -1,0 +1,82 @@
+"""What a run says of itself: what it is at its start, which images it could not read, and a picture of its views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from lightning_fabric import Fabric
+
+from augaware.augment.engine.fused import failure
+from augaware.augment.pipeline import Pipeline
+from augaware.data.base import Source
+from augaware.disk import write_file
+from augaware.processes import Processes, precision
+from augaware.progress import Display
+from augaware.recipe import Recipe
+
+NAMED = 20  # unreadable images that are named at a time
+
+
+class Told(Protocol):
+    """The trainer, as far as it is spoken of."""
+
+    recipe: Recipe
+    source: Source
+    fabric: Fabric
+    group: Processes
+    share: int
+    steps_per_epoch: int
+
+
+class Teller:
+    """Speaks of ``trainer`` on ``display``."""
+
+    def __init__(self, trainer: Told, display: Display) -> None:
+        self.trainer, self.display = trainer, display
+        self._named = 0  # how many of the source's skipped images were
+
+    def begin(self, step: int, init: str) -> None:
+        """What begins, or goes on from ``step``; f starts from ``init``, where that is not empty."""
+        t, recipe = self.trainer, self.trainer.recipe
+        self.display.line(
+            f"{'resuming at step ' + str(step) if step else 'pretraining'}: {recipe.encoder} with {recipe.host}, "
+            f"aware {', '.join(recipe.aware) or 'vanilla'}; "
+            f"{len(t.source)} images of {recipe.data!r} at {recipe.size} px; {recipe.epochs} epochs of "
+            f"{t.steps_per_epoch} steps; {t.fabric.device}, {precision(recipe)}, views {self._engine()}"
+            + (f"; {t.group.world} processes of {t.share} images" if t.group.world > 1 else "")
+        )
+        if init:
+            self.display.line(f"f starts from {init} (file#sha256)")
+        self.skipped()
+
+    def skipped(self) -> None:
+        """Name the images found unreadable since the last call, and say how many there are."""
+        skipped = tuple(self.trainer.source.skipped)
+        for image in skipped[self._named :][:NAMED]:
+            self.display.line(f"skipped unreadable image {image.name}: {image.reason}")
+        if len(skipped) > self._named:
+            self.display.line(f"skipped {len(skipped)} unreadable images so far")
+        self._named = len(skipped)
+
+    def draw(self, folder: Path, pipelines: Sequence[Pipeline]) -> None:
+        """What the network will see: four images with their views of epoch 0. No run fails for a picture."""
+        source = self.trainer.source
+        try:
+            from augaware.picture import views_png
+
+            index = torch.linspace(0, len(source) - 1, min(4, len(source))).long()
+            write_file(folder / "views.png", views_png(source, pipelines[:4], index, self.trainer.recipe.seed))
+        except Exception as error:
+            self.display.line(f"views.png was not drawn: {error}")
+
+    def _engine(self) -> str:
+        """Which engine makes the views, and why."""
+        device = self.trainer.fabric.device
+        if device.type != "cpu":
+            return f"by plain torch on {device}"
+        if self.trainer.recipe.engine == "plain":
+            return "by the plain engine"
+        return "by the fused engine" if failure() is None else f"by the plain engine: {failure()}"
