@@ -130,7 +130,17 @@ def test_a_folder_with_results_alone_is_an_experiment_called_by_its_encoder(tmp_
     results(tmp_path / "one", a=0.5)
     results(tmp_path / "two", a=0.7)
     (tmp_path / "three" / "analysis").mkdir(parents=True)
-    (tmp_path / "three" / "analysis" / "x.json").write_text(json.dumps({"encoder": "timm/other"}))
+    found = {
+        "analysis": "x",
+        "title": "X",
+        "protocol": "x/1",
+        "measures": {},
+        "axis": "",
+        "data": "images",
+        "images": 9,
+    }
+    found |= {"encoder": "timm/other", "encoders": {"timm/other": [], "pixels": []}, "pictures": {}}
+    (tmp_path / "three" / "analysis" / "x.json").write_text(json.dumps(found))
     folders = [tmp_path / name for name in ("one", "two", "three")]
     assert list(grouped([read(f) for f in folders[1:]])) == ["timm/some", "timm/other"]
     html, text = written(folders, tmp_path / "report.html")
