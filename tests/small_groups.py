@@ -170,15 +170,16 @@ def resumed(out: str) -> None:
 
 
 def troubled(trouble: str, step: int, arguments: list[str]) -> int:
-    """A command line in which process 1 comes into ``trouble`` in a step."""
+    """A command line in which process 1, or 0 with a full disk, or both with NaN, comes into ``trouble`` in a step."""
     import signal
     import time
 
     import pytest
 
+    from augaware import saves, watch
     from augaware.pretrain import Trainer
 
-    original = Trainer._step
+    original, write = Trainer._step, saves.write
 
     def step_of(trainer: Trainer, number: int, *given: Any) -> Any:
         if trainer.group.rank == 1 and number == step:
@@ -188,10 +189,26 @@ def troubled(trouble: str, step: int, arguments: list[str]) -> int:
                 os.kill(os.getpid(), signal.SIGKILL)
             if trouble == "broken":
                 raise OSError(5, "Input/output error", "/data")
-        return original(trainer, number, *given)
+            if trouble == "asked":
+                os.kill(os.getpid(), signal.SIGTERM)
+        parts, seconds = original(trainer, number, *given)
+        if trouble == "nan" and number == step:
+            time.sleep(2.0 * trainer.group.first)
+            parts["loss"] = parts["loss"] * float("nan")
+        return parts, seconds
+
+    def written(state: Any, *given: Any) -> None:
+        if trouble == "full" and state["step"] == step + 1:
+            raise OSError(28, "No space left on device", "/disk")
+        if trouble == "asked" and state["step"] == step + 1:
+            time.sleep(4)
+        write(state, *given)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_step", step_of)
+        patch.setattr(saves, "write", written)
+        if trouble == "asked":
+            patch.setattr(watch, "GRACE", 1.0)  # shorter than the write
         return command(arguments)
 
 

@@ -17,6 +17,7 @@ from augaware.pretrain import Trainer, resume, start
 from augaware.processes import Processes, Started
 from augaware.progress import Display
 from augaware.recipe import Recipe
+from augaware.saves import read
 from augaware.sharded import check_shardable
 from small_groups import Groups, Job, grouping
 from small_hosts import EMA, HOSTS, narrow
@@ -206,6 +207,38 @@ def test_a_process_in_trouble_is_named_and_the_run_goes_on(trouble: str, groups:
     assert said[-1].endswith("augaware resume DIR")
     assert resume(run).exported.exists()
     assert "resuming at step 3" in (run / "log.txt").read_text()
+
+
+def test_a_signal_to_one_process_stops_all_once_the_step_is_saved(groups: Groups, tmp_path: Path) -> None:
+    """... however long that takes: none is taken for one that ended without the others."""
+    run = tmp_path / "run"
+    arguments = [*ARGUMENTS, "--set", "stuck_seconds=30", "--out", str(run)]
+    groups.start(2, [("small_groups:troubled", ["asked", 3, arguments])], tmp_path)
+    assert groups.ended() == [130, 130], [(tmp_path / f"{rank}.txt").read_text()[-2000:] for rank in range(2)]
+    line = f"SIGTERM: stopped after step 4, which is saved; continue with: augaware resume {run}"
+    assert (tmp_path / "0.txt").read_text().splitlines()[-1] == line
+    assert (tmp_path / "1.txt").read_text() == ""
+    assert read(run / "checkpoints" / "last.pt")["step"] == 4
+
+
+def test_a_full_disk_of_process_0_is_what_the_others_say_too(groups: Groups, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    groups.start(2, [("small_groups:troubled", ["full", 3, [*ARGUMENTS, "--out", str(run)]])], tmp_path)
+    assert groups.ended() == [1, 1]
+    first, other = ((tmp_path / f"{rank}.txt").read_text().splitlines()[-1] for rank in range(2))
+    assert first.startswith("augaware: No space left on device: /disk; the checkpoint of step 3 is kept; ")
+    assert other.startswith(f"augaware: process 0 of 2 on {socket.gethostname()} stopped: OSError: [Errno 28] No space")
+    assert "nothing is saved yet" not in (run / "log.txt").read_text()
+
+
+def test_a_loss_that_is_nan_for_all_is_what_each_says(groups: Groups, tmp_path: Path) -> None:
+    """... though they find it one after the other."""
+    arguments = [*ARGUMENTS, "--set", "stuck_seconds=30", "--set", "log_steps=10", "--out", str(tmp_path / "run")]
+    groups.start(2, [("small_groups:troubled", ["nan", 1, arguments])], tmp_path)
+    assert groups.ended() == [1, 1]
+    for rank in range(2):
+        last = (tmp_path / f"{rank}.txt").read_text().splitlines()[-1]
+        assert last.startswith("augaware: the loss is NaN or infinite in step 1 (counted from 0)"), last
 
 
 def test_what_one_process_cannot_do_none_does(groups: Groups, tmp_path: Path) -> None:

@@ -21,18 +21,21 @@ _NAMED = 8  # images that the line names; the file has all
 
 
 @contextmanager
-def resumable(run: Path, saved: Callable[[], int | None]) -> Iterator[None]:
+def resumable(run: Path, saved: Callable[[], int | None] | None) -> Iterator[None]:
     """Whatever goes wrong inside becomes a :class:`RunError` of one line; where it happened goes to log.txt.
 
-    ``saved`` gives the step of the newest checkpoint, None before the first.
+    ``saved`` gives the step of the newest checkpoint, None before the first; it is None itself where process 0 saves
+    and this is another.
     """
     try:
         yield
     except RequestError:
         raise
     except Exception as error:
-        step = saved()
-        kept = "nothing is saved yet" if step is None else f"the checkpoint of step {step} is kept"
+        kept = "what process 0 has saved is kept"
+        if saved is not None:
+            step = saved()
+            kept = "nothing is saved yet" if step is None else f"the checkpoint of step {step} is kept"
         line = f"{_said(error)}; {kept}; once that is mended, continue with: augaware resume {run}"
         with contextlib.suppress(OSError), (run / "log.txt").open("a", encoding="utf-8") as log:
             log.write(f"{''.join(traceback.format_exception(error))}{line}\n")

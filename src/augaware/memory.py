@@ -16,5 +16,8 @@ def keep_freed() -> bool:
     page faults a step, for which threads wait for each other. It holds for the process; elsewhere than on glibc nothing
     happens. The peak of memory stays the same.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    try:
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    except (OSError, TypeError):  # a system, or a static build of Python, without a library of all that is loaded
+        return False
     return mallopt is not None and bool(mallopt(MMAP_THRESHOLD, LARGE)) and bool(mallopt(TRIM_THRESHOLD, LARGE))

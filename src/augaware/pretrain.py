@@ -166,7 +166,7 @@ class Trainer:
         kept = {round((i + 1) * self.total_steps / recipe.snapshots) for i in range(recipe.snapshots)}
         title = f"{recipe.host} + {' + '.join(recipe.aware) or 'vanilla'}"
         with (
-            resumable(run.path, lambda: saver.step),
+            resumable(run.path, None if silent else lambda: saver.step),
             Display(title, self.total_steps, run.path / "log.txt", start=step, silent=silent) as display,
             Log(run.path, step, display.line, silent) as log,
             Stop() as stop,
@@ -212,6 +212,8 @@ class Trainer:
                         saved = time.monotonic()
                     if asked and step < self.total_steps:
                         saver.wait()
+                        # none leaves before process 0 has saved; all leave as one of those that were asked
+                        stop.asked = max(int(number) for number in self.group.told(str(stop.asked)))
                         display.line(stop.line(step, run.path))
                         stop.leave()
             saver.wait()

@@ -31,7 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from augaware.errors import RequestError, RunError
 from augaware.recipe import Recipe
-from augaware.watch import Watch
+from augaware.watch import BEAT, Watch
 
 LONG = timedelta(days=7)  # a collective's own time-out: the watch is the one that ends
 PORTS = 15000  # from here on, SLURM's jobs meet at one of 10000 ports, by their number
@@ -219,8 +219,11 @@ def together(recipe: Recipe) -> Iterator[Processes]:
     except BaseException as error:
         # torch has no one class for a collective that failed, and a run says in a line of its own what it met
         met = (isinstance(error, RunError) and error.__cause__) or error
-        found = group.watch.culprit() if isinstance(met, RuntimeError) else None
+        failed = isinstance(met, RuntimeError) and not isinstance(met, RunError)
+        found = group.watch.culprit() if failed else None
         group.watch.stop(f"{type(met).__name__}: {met}".splitlines()[0])
+        if group.first and isinstance(error, Exception):
+            time.sleep(2 * BEAT)  # the store goes with it: the others read its last words before
         if found is None:
             raise
         raise RunError(f"{found}; the run goes on from its last checkpoint with: augaware resume DIR") from None
