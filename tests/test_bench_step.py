@@ -214,6 +214,17 @@ def test_freed_memory_is_kept() -> None:
     assert faults() < 1000  # of 4 kB, else some 20000 for each
 
 
+@pytest.mark.parametrize("error", [TypeError, OSError])
+def test_where_no_allocator_can_be_told_nothing_happens(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str | None) -> None:
+        raise error("no library")
+
+    monkeypatch.setattr("augaware.memory.ctypes.CDLL", missing)
+    assert keep_freed() is False
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("host", ["simclr()", "moco_v2(length=64)", "byol()"])

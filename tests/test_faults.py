@@ -376,6 +376,16 @@ def test_replay_of_a_run_that_did_not_diverge_is_refused(whole: Path) -> None:
         replay(whole)
 
 
+def test_a_batch_is_replayed_though_what_the_run_started_from_is_gone(
+    recipe: Recipe, whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    (run / "recipe.json").write_text(recipe.changed({"init": f"{tmp_path / 'gone'}#0123456789abcdef"}).to_json())
+    (run / "nan.json").write_text(json.dumps({"step": 6, "epoch": 1, "index": [5, 3]}))
+    assert replay(run)[0].index.tolist() == [5, 3]
+
+
 # --- the clock ---
 
 

@@ -252,13 +252,14 @@ def test_a_changed_recipe_is_refused_and_the_difference_shown(recipe: Recipe, wh
     run = tmp_path / "run"
     kill(in_step(6), lambda: start(recipe, run))
     changed = {"epochs": 9, "aware": (), "log_steps": 5, "checkpoints": 3, "data": "shapes(n=64, seed=0)"}
+    changed |= {"stuck_seconds": 900.0}
     (run / "recipe.json").write_text(recipe.changed(changed).to_json())
     before = hashes(run)
     with pytest.raises(RequestError) as refused:
         resume(run)
     for words in ("epochs: 3 -> 9;", "aware: ('augself(hidden=16)', 'cassle(depth=2, width=8)') -> ();", "--init-from"):
         assert words in str(refused.value)
-    assert not any(word in str(refused.value) for word in ("log_steps", "checkpoints", "data", "\n"))
+    assert not any(word in str(refused.value) for word in ("log_steps", "checkpoints", "data", "stuck_seconds", "\n"))
     assert hashes(run) == before
     (run / "recipe.json").write_text(recipe.changed({"checkpoints": 1, "data": "shapes(n=64, seed=0)"}).to_json())
     resume(run)

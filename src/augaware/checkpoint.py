@@ -40,7 +40,7 @@ EXPORT = "export/encoder.safetensors"
 LONGEST = 1 << 20  # bytes of a recipe
 FREE = (  # of a recipe: what never reaches the weights, and where they are computed
     *("device", "data", "store", "memory_gib", "log_steps", "checkpoint_seconds", "checkpoints"),
-    *("snapshots", "health_images"),
+    *("snapshots", "health_images", "stuck_seconds"),
 )
 
 

@@ -31,7 +31,7 @@ def replay(path: Path | str) -> tuple[ImageBatch, list[View]]:
     except (OSError, ValueError, KeyError, TypeError):
         raise RequestError(f"{str(run.path / DIVERGED)!r} is damaged") from None
     with Display("reading images", total=1) as display:
-        trainer = Trainer(run.recipe, display)
+        trainer = Trainer(run.recipe, display, begun=True)  # views do not depend on weights
     if not len(index) or int(index.min()) < 0 or int(index.max()) >= len(trainer.source):
         raise RequestError(f"{str(run.path / DIVERGED)!r} names images that {run.recipe.data!r} does not have")
     batch = trainer.source.batch(index)
