@@ -231,6 +231,15 @@ def test_a_full_disk_of_process_0_is_what_the_others_say_too(groups: Groups, tmp
     assert "nothing is saved yet" not in (run / "log.txt").read_text()
 
 
+def test_a_damaged_checkpoint_is_told_of_once(groups: Groups, recipe: Recipe, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    start_and_kill(recipe, run, 4)
+    (run / "checkpoints" / "last.pt").write_bytes(b"torn")
+    groups.run(2, [("small_groups:resumed", [str(run)])], tmp_path)
+    assert "step-000002.pt is used instead" in (tmp_path / "0.txt").read_text()
+    assert (tmp_path / "1.txt").read_text() == ""
+
+
 def test_a_loss_that_is_nan_for_all_is_what_each_says(groups: Groups, tmp_path: Path) -> None:
     """... though they find it one after the other."""
     arguments = [*ARGUMENTS, "--set", "stuck_seconds=30", "--set", "log_steps=10", "--out", str(tmp_path / "run")]

@@ -12,7 +12,7 @@ from augaware.errors import RequestError
 from augaware.objective import Network, Objective
 from augaware.processes import Processes
 from augaware.recipe import Recipe
-from augaware.saves import Saver, read_newest
+from augaware.saves import Saver, read_newest, say
 from augaware.sharded import Shards, load, whole
 
 
@@ -60,7 +60,7 @@ class State:
 
         Raises :class:`RequestError` where recipe or data are not those that the checkpoint was made with.
         """
-        found, keep = read_newest(run.last), self.recipe.checkpoints
+        found, keep = read_newest(run.last, say if self.group.first else lambda line: None), self.recipe.checkpoints
         if found is None:
             return 0, Saver(run.last, keep)
         state, file = found
