@@ -24,7 +24,7 @@ from augaware.frozen import load_encoder
 from augaware.nets.base import build_encoder
 from augaware.pretrain import resume
 from augaware.recipe import Recipe
-from augaware.saves import Damaged, Saver, copied, read, read_newest
+from augaware.saves import Damaged, Saver, copied, read, read_newest, write
 
 RECIPE = Recipe(data="shapes", encoder="tiny(widths=(4, 8))")
 
@@ -46,7 +46,7 @@ def test_a_new_run_folder_is_complete_and_reads_back(run: Run) -> None:
 
 def test_a_state_survives_and_the_newer_one_replaces_the_older(run: Run) -> None:
     for step in (1, 2):
-        run.save_state({"step": step, "model": {"w": torch.full((3,), step / 3)}})
+        write({"step": step, "model": {"w": torch.full((3,), step / 3)}}, run.last)
     found = run.load_state()
     assert found is not None
     assert found["step"] == 2
@@ -79,7 +79,7 @@ def test_code_in_a_checkpoint_is_not_executed(run: Run, tmp_path: Path, through:
 
 @pytest.mark.parametrize("damage", ["empty", "half", "noise", "text", "list", "version", "no version"])
 def test_a_damaged_checkpoint_is_refused_in_one_line(run: Run, damage: str) -> None:
-    run.save_state({"step": 1, "model": {"w": torch.zeros(100)}})
+    write({"step": 1, "model": {"w": torch.zeros(100)}}, run.last)
     content = run.last.read_bytes()
     if damage in ("list", "version", "no version"):
         torch.save({"list": [1, 2], "version": {"version": 99}, "no version": {"step": 1}}[damage], run.last)

@@ -34,7 +34,7 @@ from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder
 from augaware.objective import encoder_spec
 from augaware.recipe import DEVICES, Recipe
-from augaware.saves import read_newest, write
+from augaware.saves import read_newest
 
 EXPORT = "export/encoder.safetensors"
 LONGEST = 1 << 20  # bytes of a recipe
@@ -134,10 +134,6 @@ class Run:
             yield
         finally:
             os.close(folder)
-
-    def save_state(self, state: Mapping[str, Any]) -> None:
-        """Replace the newest checkpoint in one step; training does it beside the step, with :class:`saves.Saver`."""
-        write(state, self.last)
 
     def load_state(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole, or None before the first; says which are damaged."""
