@@ -14,6 +14,7 @@ from augaware.analyse import analyse, compared_with, looked_at, subject
 from augaware.analysis.alone import Alone, squares, towards
 from augaware.analysis.base import Analysis
 from augaware.analysis.subject import Subject
+from augaware.augment import grayscale
 from augaware.checkpoint import Run
 from augaware.data.base import ImageBatch, Source
 from augaware.data.shapes import Shapes
@@ -104,6 +105,20 @@ def test_at_half_its_strength_a_jitter_keeps_the_order_of_its_operations(alone: 
     jitter = next(a for a in alone.pipeline.augmentations if a.name == "color_jitter")
     omega = torch.tensor([[0.4, -0.2, 0.1, 0.5, 17.0]])
     assert torch.allclose(towards(jitter, omega, 0.5), torch.tensor([[0.2, -0.1, 0.05, 0.25, 17.0]]))
+
+
+def test_an_augmentation_of_yours_is_asked_about_by_the_name_of_its_file(
+    images: Shapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lab_of_views").mkdir()
+    (tmp_path / "lab_of_views" / "__init__.py").write_text("")
+    source = Path(grayscale.__file__).read_text()
+    (tmp_path / "lab_of_views" / "greyed.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    alone = Alone(["crop()", "lab_of_views.greyed(p=0.3)"], SIZE, MEAN, STD)
+    assert alone.own == ("crop", "greyed") == alone.names[:2]
+    assert alone.specs[:3] == ("crop()", "lab_of_views.greyed(p=0.3)", "color_jitter")
+    assert bool((alone.view(squares(images, torch.arange(4)), alone.own[1:], seed=0).omega["greyed"] == 1).all())
 
 
 @pytest.mark.parametrize("never", ["solarize(p=0)", "solarize(p=0.0)", "color_jitter(0, 0, 0, 0)"])
@@ -280,7 +295,7 @@ def test_a_result_says_all_that_it_takes_to_make_it_again(toy: str, images: Shap
     assert result["pictures"] == {"augaware_toys.mean-1.png": "a dot"}
     assert (tmp_path / "analysis" / "augaware_toys.mean-1.png").read_bytes().startswith(b"\x89PNG")
     assert (result["data"], result["images"], result["seed"], result["size"]) == (images.name, 40, 0, SIZE)
-    assert result["augment"][0] == "crop"
+    assert result["augment"][: len(DEFAULT_AUGMENT)] == list(DEFAULT_AUGMENT)  # with their arguments
     assert result["fingerprint"] == frozen.fingerprint
 
 

@@ -122,7 +122,7 @@ def analyse(
             "data": asked.images.name,
             "images": len(asked.index),
             "seed": asked.seed,
-            "augment": list(asked.alone.names),
+            "augment": list(asked.alone.specs),
             "encoder": frozen.name,
             "fingerprint": frozen.fingerprint,
             "size": frozen.size,
