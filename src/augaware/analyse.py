@@ -99,11 +99,12 @@ def analyses(specs: Sequence[str], asked: Subject, told: Callable[[str], None] |
     for spec, reason in refused.items():
         if reason is not None and spec in specs:
             raise RequestError(f"analysis {spec!r}: {reason}")
-        if reason is not None and told is not None:
-            told(f"{spec} is left out: {reason}")
     if None not in refused.values():
         reasons = "; ".join(f"{spec}: {reason}" for spec, reason in refused.items())
         raise RequestError(f"no analysis can be put to encoder {asked.encoder.name!r}: {reasons}")
+    for spec, reason in refused.items():
+        if reason is not None and told is not None:
+            told(f"{spec} is left out: {reason}")
     return {spec: analysis for spec, analysis in built.items() if refused[spec] is None}
 
 
@@ -132,6 +133,11 @@ def analyse(
         _check_about_the_same(out, looked)
     results, everyone = [], {frozen.name: asked, **asked.references}
     chosen = analyses(specs, asked, told)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(f"--out {str(out.parent)!r}: cannot write there ({error.strerror})") from None
     begun, of = 0, len(chosen) * len(everyone)
     for spec, analysis in chosen.items():
         began, numbers = time.perf_counter(), dict[str, list[dict[str, Any]]]()
@@ -165,11 +171,7 @@ def analyse(
 
 
 def _check_about_the_same(out: Path, looked: Mapping[str, Any]) -> None:
-    """``out`` is a folder, made where there is none, whose results agree in ``looked``: one page is made of them."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"--out {str(out.parent)!r}: cannot write there ({error.strerror})") from None
+    """The results in ``out``, if any, agree in ``looked``: one page is made of them."""
     for path in sorted(out.glob("*.json")):
         try:
             held = json.loads(path.read_text(encoding="utf-8"))
