@@ -163,6 +163,14 @@ def test_results_on_other_data_or_of_another_protocol_stand_apart() -> None:
     assert len({s.id for s in sections}) == 3
 
 
+def test_one_analysis_with_other_arguments_says_which() -> None:
+    found = [
+        analyses.parsed(result(spec, {"x": [number("m", 0.1)]}, title="Near", protocol="near/1"))
+        for spec in ("near", "near(k=5)")
+    ]
+    assert [s.heading for s in analyses.sections({"x": [found]})] == ["Near: near", "Near: near(k=5)"]
+
+
 def test_a_measure_at_many_stages_has_a_table_along_the_network() -> None:
     stages = ["input", "z", "layer1", "y", "layer2"]
     numbers = [number("m", i / 10, "crop", stage) for i, stage in enumerate(stages)]

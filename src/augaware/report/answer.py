@@ -126,7 +126,7 @@ def _kept(name: str, skill: Mapping[str, Mapping[str, Number]]) -> list[str]:
     if not skill.get(name):
         return [f"Which augmentations {name} keeps was not asked: see the analysis {SKILL[0]}, which takes 100 images."]
     groups: dict[str, list[str]] = {word: [] for word in WORDS}
-    unclear = []
+    unclear: list[str] = []
     for of, n in skill[name].items():
         groups.get(_verdict(n), unclear).append(of)
     said = [WORDS[group].format(_listed(names)) for group, names in groups.items() if names]
