@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from augaware import api, lookup
@@ -329,6 +330,17 @@ def test_all_says_what_it_leaves_out_and_why(images: Shapes) -> None:
         analyses(["all"], alone)
     with pytest.raises(RequestError, match="none was named; accepted: all, alignment"):
         analyses([], one)
+
+
+def test_images_that_cannot_be_read_are_told_of_and_lines_count_what_is_asked(tmp_path: Path) -> None:
+    for i in range(9):
+        Image.fromarray(Shapes(9, size=16).load(i).permute(1, 2, 0).numpy()).save(tmp_path / f"{i}.png")
+    (tmp_path / "torn.png").write_bytes(b"torn")
+    heard: list[str] = []
+    (_, result) = api.analyse("random/tiny", ["cka", "spectrum"], data=str(tmp_path), size=16, told=heard.append)
+    assert result["images"] == 9
+    assert heard[0].startswith("images that cannot be read and are left out: 1, such as torn.png: ")
+    assert heard[1:] == ["1/3 cka: random/tiny", "2/3 spectrum: random/tiny", "3/3 spectrum: pixels"]
 
 
 def test_results_about_something_else_are_neither_lost_nor_mixed(toy: str, images: Shapes, tmp_path: Path) -> None:

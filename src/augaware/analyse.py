@@ -138,14 +138,20 @@ def analyse(
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RequestError(f"--out {str(out.parent)!r}: cannot write there ({error.strerror})") from None
-    begun, of = 0, len(chosen) * len(everyone)
+    told = told or (lambda line: None)
+    if asked.images.skipped:
+        first = asked.images.skipped[0]
+        told(
+            f"images that cannot be read and are left out: {len(asked.images.skipped)}, such as {first.name}: {first.reason}"
+        )
+    wanted = {(s, name) for s, a in chosen.items() for name, one in everyone.items() if a.refusal(one) is None}
+    begun = 0
     for spec, analysis in chosen.items():
         began, numbers = time.perf_counter(), dict[str, list[dict[str, Any]]]()
         for name, one in everyone.items():
-            begun += 1
-            if analysis.refusal(one) is None:
-                if told is not None:
-                    told(f"{begun}/{of} {spec}: {name}")
+            if (spec, name) in wanted:
+                begun += 1
+                told(f"{begun}/{len(wanted)} {spec}: {name}")
                 numbers[name] = [_plain(number, analysis) for number in analysis(one)]
         result = {
             "analysis": spec,
