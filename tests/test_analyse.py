@@ -374,10 +374,15 @@ def test_a_network_of_yours_is_left_as_it_was() -> None:
 
 
 def test_a_network_of_yours_that_cannot_be_asked_is_refused_in_a_line() -> None:
-    with pytest.raises(RequestError, match=r"Sized cannot take images of 3 x 96 x 96 .*freeze\(network, size=224\)"):
+    with pytest.raises(
+        RequestError, match=r"Sized cannot take images of 3 x 96 x 96 .*--size 224, or freeze\(network, size=224\)"
+    ):
         api.analyse(Sized(32), data="shapes(n=8)")
     with pytest.raises(RequestError, match=r"size, device, \.\.\. are for an encoder by name; wrap yours"):
         api.analyse(Sized(32), data="shapes(n=8)", size=32)
+
+    with pytest.raises(RequestError, match="VisionTransformer cannot take images of 3 x 32 x 32"):
+        api.analyse("random/timm/vit_tiny_patch16_224", data="shapes(n=8)", size=32)
 
     class Two(nn.Module):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,7 +51,11 @@ def subject(
     run: Run | None = None,
     against: Mapping[str, Frozen | Run] | None = None,
 ) -> Subject:
-    """``frozen`` with what it is shown. ``augment`` None: that of its recipe. ``against``: the references, by name."""
+    """``frozen`` with what it is shown. ``augment`` None: that of its recipe. ``against``: the references, by name.
+
+    Raises :class:`RequestError` where an encoder does not take images of its size.
+    """
+    frozen.check_size()
     given = augment if augment is not None else frozen.recipe.get("augment", DEFAULT_AUGMENT)
     alone = Alone(given, frozen.size, frozen.mean, frozen.std)
     objective = None if run is None else load_objective(run, frozen.f)
@@ -140,10 +144,8 @@ def analyse(
             raise RequestError(f"--out {str(out.parent)!r}: cannot write there ({error.strerror})") from None
     told = told or (lambda line: None)
     if asked.images.skipped:
-        first = asked.images.skipped[0]
-        told(
-            f"images that cannot be read and are left out: {len(asked.images.skipped)}, such as {first.name}: {first.reason}"
-        )
+        count, first = len(asked.images.skipped), asked.images.skipped[0]
+        told(f"images that cannot be read and are left out: {count}, such as {first.name}: {first.reason}")
     wanted = {(s, name) for s, a in chosen.items() for name, one in everyone.items() if a.refusal(one) is None}
     begun = 0
     for spec, analysis in chosen.items():

@@ -84,14 +84,17 @@ def evaluating(network: Modular) -> Iterator[None]:
 def feature_dim(backbone: nn.Module, side: int | None = None) -> int:
     """The width of what the backbone returns, from one blank image of ``side`` pixels in eval mode."""
     side = side or _input_side(backbone)
-    name, device = type(backbone).__name__, next((p.device for p in backbone.parameters()), None)
+    name, device = (
+        type(getattr(backbone, "backbone", backbone)).__name__,
+        next((p.device for p in backbone.parameters()), None),
+    )
     with evaluating(backbone), torch.no_grad():
         try:
             y = backbone(torch.zeros(1, 3, side, side, device=device))
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:  # networks refuse a size in many ways
             raise RequestError(
                 f"encoder: {name} cannot take images of 3 x {side} x {side} ({' '.join(str(error).split())[:200]}); "
-                "say the size that it takes, as freeze(network, size=224)"
+                "say the size that it takes: --size 224, or freeze(network, size=224)"
             ) from None
     if not isinstance(y, torch.Tensor) or y.ndim != 2:
         shape = tuple(y.shape) if isinstance(y, torch.Tensor) else f"a {type(y).__name__}"
