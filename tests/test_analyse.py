@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from augaware import lookup
-from augaware.analyse import analyse, compared_with, looked_at, subject
+from augaware import api, lookup
+from augaware.analyse import analyse, analyses, compared_with, looked_at, subject
 from augaware.analysis.alone import Alone, squares, towards
 from augaware.analysis.base import Analysis
 from augaware.analysis.subject import Subject
+from augaware.augment import grayscale
 from augaware.checkpoint import Run
 from augaware.data.base import ImageBatch, Source
 from augaware.data.shapes import Shapes
@@ -21,7 +23,7 @@ from augaware.errors import RequestError
 from augaware.frozen import Frozen, freeze, load_encoder, load_objective
 from augaware.pretrain import start
 from augaware.recipe import DEFAULT_AUGMENT, Recipe
-from known_encoders import SIZE, Keeps, known
+from known_encoders import SIZE, ColourBlind, Keeps, known
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
@@ -104,6 +106,20 @@ def test_at_half_its_strength_a_jitter_keeps_the_order_of_its_operations(alone: 
     jitter = next(a for a in alone.pipeline.augmentations if a.name == "color_jitter")
     omega = torch.tensor([[0.4, -0.2, 0.1, 0.5, 17.0]])
     assert torch.allclose(towards(jitter, omega, 0.5), torch.tensor([[0.2, -0.1, 0.05, 0.25, 17.0]]))
+
+
+def test_an_augmentation_of_yours_is_asked_about_by_the_name_of_its_file(
+    images: Shapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lab_of_views").mkdir()
+    (tmp_path / "lab_of_views" / "__init__.py").write_text("")
+    source = Path(grayscale.__file__).read_text()
+    (tmp_path / "lab_of_views" / "greyed.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    alone = Alone(["crop()", "lab_of_views.greyed(p=0.3)"], SIZE, MEAN, STD)
+    assert alone.own == ("crop", "greyed") == alone.names[:2]
+    assert alone.specs[:3] == ("crop()", "lab_of_views.greyed(p=0.3)", "color_jitter")
+    assert bool((alone.view(squares(images, torch.arange(4)), alone.own[1:], seed=0).omega["greyed"] == 1).all())
 
 
 @pytest.mark.parametrize("never", ["solarize(p=0)", "solarize(p=0.0)", "color_jitter(0, 0, 0, 0)"])
@@ -213,6 +229,16 @@ def test_references_are_the_pixels_the_untrained_network_and_those_that_are_name
     assert list(compared_with(mine, [])) == ["pixels"]  # how to make it anew is not known
 
 
+def test_a_reference_never_takes_the_name_of_the_encoder_that_is_asked_about() -> None:
+    mine = freeze(Keeps(), "pixels", SIZE, MEAN, STD)
+    assert list(compared_with(mine, [])) == ["random/pixels"]
+    run = load_encoder("random/tiny", size=SIZE, device="cpu")
+    run.name = "untrained"
+    assert list(compared_with(run, [])) == ["pixels", "random/tiny"]
+    with pytest.raises(RequestError, match="'random/pixels' has the name of the encoder that is asked about"):
+        compared_with(load_encoder("random/pixels", size=SIZE, device="cpu"), ["random/pixels"])
+
+
 def test_images_are_chosen_by_the_seed_and_decoded_once() -> None:
     one, again, other = (looked_at("shapes(n=300)", 50, seed, 16) for seed in (0, 0, 1))
     assert len(one) == 50
@@ -263,11 +289,11 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_result_says_all_that_it_takes_to_make_it_again(toy: str, images: Shapes, tmp_path: Path) -> None:
     frozen = known(Keeps)
     one = subject(frozen, images, 0, None, None, {"other": freeze(nn.Flatten(), "x", 8, MEAN, STD)})
-    heard: list[tuple[str, str]] = []
-    (result,) = analyse(frozen, one, [toy], tmp_path / "analysis", lambda spec, name: heard.append((spec, name)))
+    heard: list[str] = []
+    (result,) = analyse(frozen, one, [toy], tmp_path / "analysis", heard.append)
     written = json.loads((tmp_path / "analysis" / "augaware_toys.mean.json").read_text())
     assert written == result
-    assert heard == [(toy, "Keeps"), (toy, "other")]
+    assert heard == [f"1/2 {toy}: Keeps", f"2/2 {toy}: other"]
     assert list(result["encoders"]) == ["Keeps", "other"]
     number, missing = result["encoders"]["Keeps"]
     assert number == {
@@ -280,7 +306,7 @@ def test_a_result_says_all_that_it_takes_to_make_it_again(toy: str, images: Shap
     assert result["pictures"] == {"augaware_toys.mean-1.png": "a dot"}
     assert (tmp_path / "analysis" / "augaware_toys.mean-1.png").read_bytes().startswith(b"\x89PNG")
     assert (result["data"], result["images"], result["seed"], result["size"]) == (images.name, 40, 0, SIZE)
-    assert result["augment"][0] == "crop"
+    assert result["augment"][: len(DEFAULT_AUGMENT)] == list(DEFAULT_AUGMENT)  # with their arguments
     assert result["fingerprint"] == frozen.fingerprint
 
 
@@ -290,6 +316,84 @@ def test_who_cannot_be_asked_is_refused_by_name_and_left_out_otherwise(toy: str,
     assert list(result["encoders"]) == ["Keeps"]
     with pytest.raises(RequestError, match="too narrow; take a wider one"):
         analyse(one.encoder, one, [f"{toy}(least=1000)"])  # type: ignore[arg-type]
+
+
+def test_all_says_what_it_leaves_out_and_why(images: Shapes) -> None:
+    one, heard = asked(known(Keeps), images), list[str]()
+    chosen = analyses(["all"], one, heard.append)
+    assert {line.partition(" ")[0] for line in heard} == set(lookup.names("analysis")) - set(chosen)
+    assert (
+        "parameter_probe is left out: 40 images are too few to train and test a probe; give 100, better 1000" in heard
+    )
+    alone = subject(known(Keeps), Shapes(1, size=16), 0)
+    with pytest.raises(RequestError, match=r"no analysis can be put to encoder 'Keeps': .*spectrum: 1 images have no"):
+        analyses(["all"], alone)
+    with pytest.raises(RequestError, match="none was named; accepted: all, alignment"):
+        analyses([], one)
+
+
+def test_images_that_cannot_be_read_are_told_of_and_lines_count_what_is_asked(tmp_path: Path) -> None:
+    for i in range(9):
+        Image.fromarray(Shapes(9, size=16).load(i).permute(1, 2, 0).numpy()).save(tmp_path / f"{i}.png")
+    (tmp_path / "torn.png").write_bytes(b"torn")
+    heard: list[str] = []
+    (_, result) = api.analyse("random/tiny", ["cka", "spectrum"], data=str(tmp_path), size=16, told=heard.append)
+    assert result["images"] == 9
+    assert heard[0].startswith("images that cannot be read and are left out: 1, such as torn.png: ")
+    assert heard[1:] == ["1/3 cka: random/tiny", "2/3 spectrum: random/tiny", "3/3 spectrum: pixels"]
+
+
+def test_results_about_something_else_are_neither_lost_nor_mixed(toy: str, images: Shapes, tmp_path: Path) -> None:
+    out, one = tmp_path / "analysis", asked(known(Keeps), images)
+    analyse(known(Keeps), one, [toy], out)
+    analyse(known(Keeps), one, [toy, f"{toy}(least=1)"], out)
+    held = (out / "augaware_toys.mean.json").read_bytes()
+    blind, fewer = asked(known(ColourBlind), images), asked(known(Keeps), Shapes(30, size=32))
+    for other, says in ((blind, "encoder 'Keeps'"), (fewer, "images '40'")):
+        with pytest.raises(RequestError, match=f"{says}.*give another --out"):
+            analyse(other.encoder, other, [toy], out)  # type: ignore[arg-type]
+    assert (out / "augaware_toys.mean.json").read_bytes() == held
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="cannot write there"):
+        analyse(known(Keeps), one, [toy], tmp_path / "file" / "analysis")
+
+
+class Sized(nn.Sequential):
+    """Takes one size of images only."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(3 * side**2, 4))
+
+
+def test_a_network_of_yours_is_left_as_it_was() -> None:
+    mine = Sized(96).train()
+    (result,) = api.analyse(mine, "spectrum", data="shapes(n=8)", augment="flip()", against="random/tiny")
+    assert list(result["encoders"]) == ["encoder", "pixels", "random/tiny"]
+    assert mine.training
+    assert all(p.requires_grad for p in mine.parameters())  # it goes on training
+
+
+def test_a_network_of_yours_that_cannot_be_asked_is_refused_in_a_line() -> None:
+    with pytest.raises(
+        RequestError, match=r"Sized cannot take images of 3 x 96 x 96 .*--size 224, or freeze\(network, size=224\)"
+    ):
+        api.analyse(Sized(32), data="shapes(n=8)")
+    with pytest.raises(RequestError, match=r"size, device, \.\.\. are for an encoder by name; wrap yours"):
+        api.analyse(Sized(32), data="shapes(n=8)", size=32)
+
+    with pytest.raises(RequestError, match="VisionTransformer cannot take images of 3 x 32 x 32"):
+        api.analyse("random/timm/vit_tiny_patch16_224", data="shapes(n=8)", size=32)
+
+    class Two(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x, x
+
+    with pytest.raises(RequestError, match=r"Two returns a tuple; pooled \(B, dim\) is needed"):
+        freeze(Two())
+
+
+def test_the_width_of_a_network_is_found_where_it_is() -> None:
+    assert freeze(Sized(16).to("meta"), size=16).dim == 4  # on a GPU, say
 
 
 @pytest.mark.parametrize("name", lookup.names("analysis"))

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from augaware.checkpoint import Run, load_weights, plain_weights, seeded_encoder
+from augaware.checkpoint import Run, environment, load_weights, plain_weights, seeded_encoder
 from augaware.disk import write_file
 from augaware.errors import RequestError
 from augaware.frozen import load_encoder
@@ -407,3 +407,23 @@ def test_a_checkpoint_of_other_kinds_is_refused(run: Run, change: dict[str, Any]
     torch.save({"version": 1, "step": 3, "model": {}} | change, run.last)
     with pytest.raises(RequestError, match=r"last\.pt"):
         run.load_state()
+
+
+@pytest.mark.parametrize(
+    ("argv", "python", "command"),
+    [
+        (
+            ["/bin/augaware", "eval", "r", "--task", "knn('x')"],
+            ["python"],
+            "augaware eval r --task 'knn('\"'\"'x'\"'\"')'",
+        ),
+        (["/lib/augaware/cli.py", "list"], ["python", "-m", "augaware.cli", "list"], "augaware list"),
+        (["mine.py", "--n", "3"], ["/bin/python3", "mine.py", "--n", "3"], "python mine.py --n 3"),
+    ],
+)
+def test_the_command_is_what_a_shell_takes_again(
+    argv: list[str], python: list[str], command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", argv)
+    monkeypatch.setattr("sys.orig_argv", python)
+    assert environment()["command"] == command

@@ -19,6 +19,7 @@ SMALL = [
     *("--device", "cpu", "--precision", "fp32", "--set", "health_images=0"),
 ]
 DRAWN = ["--data", "shapes(n=16)", *SMALL]
+ASK = ["random/pixels", "--size", "16", "--data"]
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -146,6 +147,11 @@ def test_pretrain_refuses_an_existing_out_before_it_reads_images(cli: Run, folde
         (["views", "--data", "shapes(n=4)", "--out", "v.png", "--count", "0"], ["count=0"]),
         (["views", "--data", "shapes(n=4)", "--out", "v.png", "--size", "0"], ["size=0"]),
         (["views", "--data", "nowhere/x", "--out", "v.png"], ["'nowhere/x'"]),
+        (["analyse", *ASK, "shapes(n=1)", "--out", "o"], ["no analysis can be put to", "spectrum: 1 images"]),
+        (["analyse", *ASK, "shapes(n=8)", "--analysis", "spectra"], ["analysis 'spectra'", "did you mean 'spectrum'"]),
+        (["analyse", *ASK, "shapes(n=8)", "--analysis", "parameter_probe", "--out", "o"], ["too few", "give 100"]),
+        (["analyse", *ASK, "shapes(n=8)", "--images", "0"], ["images=0"]),
+        (["analyse", *ASK, "nowhere/x"], ["'nowhere/x'"]),
         (["report", "nowhere", "--out", "r.html"], ["nowhere"]),
     ],
     ids=lambda value: " ".join(value[:3]) if value and isinstance(value, list) else None,
@@ -155,6 +161,20 @@ def test_every_command_refuses_in_one_line_and_leaves_nothing_behind(
 ) -> None:
     assert_refused(*cli(*arguments), words)
     assert not list(Path().iterdir())
+
+
+def test_analyse_says_what_it_leaves_out_and_where_its_page_is(cli: Run) -> None:
+    asked = ["analyse", *ASK, "shapes(n=9)", "--analysis", "alignment", "--device", "cpu"]
+    code, out, err = cli(*asked)
+    assert (code, err) == (0, "1/1 alignment: random/pixels\n")
+    assert "nothing was written; for all numbers, pictures and a page give --out DIR" in out
+    code, out, err = cli(*asked, "--out", "o")
+    assert code == 0
+    assert "wrote o/analysis.html and o/analysis" in out
+    assert sorted(str(path) for path in Path("o").rglob("*.*")) == ["o/analysis.html", "o/analysis/alignment.json"]
+    assert_refused(
+        *cli(*asked, "--seed", "1", "--out", "o"), ["o/analysis/alignment.json", "seed '0'", "another --out"]
+    )
 
 
 def test_views_refuses_a_place_where_it_cannot_write(cli: Run) -> None:

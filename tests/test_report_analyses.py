@@ -69,7 +69,7 @@ PROBE = result(
 def test_the_answer_says_what_is_kept_and_lost_and_what_training_did() -> None:
     said = answer([PROBE])
     assert said.sentences == [
-        "mine keeps flip; it keeps in part crop; it has lost color_jitter.",
+        "mine keeps flip; it keeps crop in part; it has lost color_jitter.",
         "Training threw away color_jitter: the same network untrained tells it better.",
         "Training brought out flip.",
     ]
@@ -85,6 +85,32 @@ def test_the_answer_says_what_is_kept_and_lost_and_what_training_did() -> None:
 @pytest.mark.parametrize(("skill", "word"), [(-0.2, "lost"), (0.09, "lost"), (0.1, "in part"), (0.5, "kept")])
 def test_a_skill_in_a_word(skill: float, word: str) -> None:
     assert verdict(skill) == word
+    assert verdict(skill, skill - 0.05, skill + 0.05) == word
+
+
+def test_what_an_interval_leaves_open_is_called_so() -> None:
+    assert verdict(0.36, low=-0.1, high=0.69) == "unclear"
+    assert verdict(-0.2, low=-1.0, high=0.6) == "unclear"
+    wide = {"mine": [number("difference", 0.3, "crop", low=-0.1, high=0.7), number("difference", 0.9, "flip")]}
+    said = answer([result("parameter_probe", wide)])
+    assert said.sentences == ["mine keeps flip.", "Of crop it cannot be said: look at more images."]
+
+
+def test_several_that_training_threw_away_are_them() -> None:
+    numbers = {
+        who: [number("difference", v, of) for of in ("crop", "flip")] for who, v in (("a", 0.1), ("untrained", 0.9))
+    }
+    assert "the same network untrained tells them better" in answer([result("parameter_probe", numbers)]).sentences[1]
+
+
+def test_that_nobody_asked_what_is_kept_is_said() -> None:
+    moved = answer([result("sensitivity", {"mine": [number("moved", 0.4, "crop")]})])
+    assert moved.sentences == [
+        "Which augmentations mine keeps was not asked: see the analysis parameter_probe, which takes 100 images."
+    ]
+    assert moved.table is not None
+    assert moved.table.columns == ["augmentation", "moved"]
+    assert moved.table.note.startswith("Moved: 0")
 
 
 def test_the_answer_says_what_is_told_of_colours_and_whether_omega_is_used() -> None:
@@ -94,12 +120,12 @@ def test_the_answer_says_what_is_told_of_colours_and_whether_omega_is_used() -> 
     used += [number("own_over_another", 0.01, "flip", "cassle", low=-0.1, high=0.1)]
     used += [number("own_over_another", 0.3, "all", "cassle", low=0.2, high=0.4)]
     said = answer([result("mutual_information", told), result("condition_check", {"mine": used})])
-    assert said.sentences == [
+    assert list(said.sentences[1:]) == [
         "Its features tell at least 1.25 [1.10, 1.40] nats of an image's colours (untrained 0.50).",
-        "It uses what it is told of omega: its embeddings are less alike when told a wrong crop.",
+        "It uses the augmentation parameters that it is told: wrong ones of crop make it worse.",
     ]
     unused = answer([result("condition_check", {"mine": used[1:2]})])
-    assert unused.sentences == ["What it was told of omega it does not use: a wrong omega is as good as the right one."]
+    assert unused.sentences[-1].startswith("It does not use the augmentation parameters that it is told")
     assert answer([]).lines is None
 
 
@@ -135,6 +161,14 @@ def test_results_on_other_data_or_of_another_protocol_stand_apart() -> None:
     sections = analyses.sections({"x": [[first]], "y": [[second]], "z": [[third]]})
     assert [s.heading for s in sections] == ["The a: images.tar, 100 images", "The a: others.tar, 100 images", "The a"]
     assert len({s.id for s in sections}) == 3
+
+
+def test_one_analysis_with_other_arguments_says_which() -> None:
+    found = [
+        analyses.parsed(result(spec, {"x": [number("m", 0.1)]}, title="Near", protocol="near/1"))
+        for spec in ("near", "near(k=5)")
+    ]
+    assert [s.heading for s in analyses.sections({"x": [found]})] == ["Near: near", "Near: near(k=5)"]
 
 
 def test_a_measure_at_many_stages_has_a_table_along_the_network() -> None:

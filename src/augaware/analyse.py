@@ -51,7 +51,11 @@ def subject(
     run: Run | None = None,
     against: Mapping[str, Frozen | Run] | None = None,
 ) -> Subject:
-    """``frozen`` with what it is shown. ``augment`` None: that of its recipe. ``against``: the references, by name."""
+    """``frozen`` with what it is shown. ``augment`` None: that of its recipe. ``against``: the references, by name.
+
+    Raises :class:`RequestError` where an encoder does not take images of its size.
+    """
+    frozen.check_size()
     given = augment if augment is not None else frozen.recipe.get("augment", DEFAULT_AUGMENT)
     alone = Alone(given, frozen.size, frozen.mean, frozen.std)
     objective = None if run is None else load_objective(run, frozen.f)
@@ -64,33 +68,47 @@ def subject(
 
 def compared_with(frozen: Frozen, against: Sequence[str]) -> dict[str, Frozen | Run]:
     """The references by name: the raw pixels, the same network untrained where it is known, then ``against``."""
-    names = [PIXELS] if frozen.architecture is None else [PIXELS, f"random/{frozen.architecture}"]
+    names = {"pixels": PIXELS}
+    if frozen.architecture is not None:
+        names["untrained"] = f"random/{frozen.architecture}"
     found: dict[str, Frozen | Run] = {}
-    for name in names:
-        if name != frozen.name:
-            found[name.removeprefix("random/") if name == PIXELS else "untrained"] = load_encoder(
-                name, size=frozen.size, device=str(device_of(frozen))
+    for name, encoder in names.items():
+        if encoder != frozen.name:  # which may be called as a reference is: a run in the folder untrained
+            found[name if name != frozen.name else encoder] = load_encoder(
+                encoder, size=frozen.size, device=str(device_of(frozen))
             )
     for encoder in against:
         other = Run.open(encoder) if Path(encoder).is_dir() else load_encoder(encoder, device=str(device_of(frozen)))
         name = other.path.name if isinstance(other, Run) else other.name
         if name in found or name == frozen.name:
             name = encoder
+        if name == frozen.name:
+            raise RequestError(
+                f"--against {encoder!r} has the name of the encoder that is asked about; write a folder as ./{encoder}"
+            )
         found[name] = other
     return found
 
 
-def analyses(specs: Sequence[str], asked: Subject) -> dict[str, Analysis]:
-    """Spec -> analysis; ``all`` is every one that can be put to the encoder.
+def analyses(specs: Sequence[str], asked: Subject, told: Callable[[str], None] | None = None) -> dict[str, Analysis]:
+    """Spec -> analysis; ``all`` is every one that can be put to the encoder, and ``told`` hears why another cannot.
 
-    Raises :class:`RequestError` for one that was asked for by name and cannot.
+    Raises :class:`RequestError` for one that was asked for by name and cannot, and where none is left.
     """
+    if not specs:
+        raise RequestError(f"analysis: none was named; accepted: {ALL}, {', '.join(lookup.names('analysis'))}")
     names = [name for spec in specs for name in (lookup.names("analysis") if spec == ALL else [spec])]
     built: dict[str, Analysis] = {spec: lookup.build("analysis", spec) for spec in dict.fromkeys(names)}
     refused = {spec: analysis.refusal(asked) for spec, analysis in built.items()}
     for spec, reason in refused.items():
         if reason is not None and spec in specs:
             raise RequestError(f"analysis {spec!r}: {reason}")
+    if None not in refused.values():
+        reasons = "; ".join(f"{spec}: {reason}" for spec, reason in refused.items())
+        raise RequestError(f"no analysis can be put to encoder {asked.encoder.name!r}: {reasons}")
+    for spec, reason in refused.items():
+        if reason is not None and told is not None:
+            told(f"{spec} is left out: {reason}")
     return {spec: analysis for spec, analysis in built.items() if refused[spec] is None}
 
 
@@ -99,19 +117,43 @@ def analyse(
     asked: Subject,
     specs: Sequence[str],
     out: Path | None = None,
-    told: Callable[[str, str], None] | None = None,
+    told: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Put the analyses ``specs`` to ``asked`` and its references; each result is written to ``out/<analysis>.json``.
 
-    ``told`` hears which analysis of which encoder begins.
+    ``told`` hears, in a line, which analysis is left out and why, and which of which encoder begins. Raises
+    :class:`RequestError`, also where ``out`` holds results about something else: one page is about one encoder.
     """
-    results = []
-    for spec, analysis in analyses(specs, asked).items():
+    looked = {
+        "encoder": frozen.name,
+        "fingerprint": frozen.fingerprint,
+        "size": frozen.size,
+        "data": asked.images.name,
+        "images": len(asked.index),
+        "seed": asked.seed,
+        "augment": list(asked.alone.specs),
+    }
+    if out is not None:
+        _check_about_the_same(out, looked)
+    results, everyone = [], {frozen.name: asked, **asked.references}
+    chosen = analyses(specs, asked, told)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(f"--out {str(out.parent)!r}: cannot write there ({error.strerror})") from None
+    told = told or (lambda line: None)
+    if asked.images.skipped:
+        count, first = len(asked.images.skipped), asked.images.skipped[0]
+        told(f"images that cannot be read and are left out: {count}, such as {first.name}: {first.reason}")
+    wanted = {(s, name) for s, a in chosen.items() for name, one in everyone.items() if a.refusal(one) is None}
+    begun = 0
+    for spec, analysis in chosen.items():
         began, numbers = time.perf_counter(), dict[str, list[dict[str, Any]]]()
-        for name, one in {frozen.name: asked, **asked.references}.items():
-            if analysis.refusal(one) is None:
-                if told is not None:
-                    told(spec, name)
+        for name, one in everyone.items():
+            if (spec, name) in wanted:
+                begun += 1
+                told(f"{begun}/{len(wanted)} {spec}: {name}")
                 numbers[name] = [_plain(number, analysis) for number in analysis(one)]
         result = {
             "analysis": spec,
@@ -119,20 +161,13 @@ def analyse(
             "protocol": analysis.protocol,
             "measures": dict(analysis.measures),
             "axis": analysis.axis,
-            "data": asked.images.name,
-            "images": len(asked.index),
-            "seed": asked.seed,
-            "augment": list(asked.alone.names),
-            "encoder": frozen.name,
-            "fingerprint": frozen.fingerprint,
-            "size": frozen.size,
+            **looked,
             "encoders": numbers,
             "pictures": {},
             "recipe": frozen.recipe,
             "environment": environment(),
         }
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
             for place, (shows, png) in enumerate(analysis.pictures(asked).items(), 1):
                 write_file(out / f"{slug(spec)}-{place}.png", png)
                 result["pictures"][f"{slug(spec)}-{place}.png"] = shows  # type: ignore[index]
@@ -141,6 +176,23 @@ def analyse(
             write_file(out / f"{slug(spec)}.json", _text(result).encode())
         results.append(result)
     return results
+
+
+def _check_about_the_same(out: Path, looked: Mapping[str, Any]) -> None:
+    """The results in ``out``, if any, agree in ``looked``: one page is made of them."""
+    for path in sorted(out.glob("*.json")):
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+            other = [key for key in looked if held[key] != looked[key]]
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
+            continue  # no result of ours; the page names it
+        if other:
+            differs = " and ".join(f"{key} {str(held[key])[:80]!r}" for key in other if key != "fingerprint")
+            differs = differs or f"other weights of {looked['encoder']!r}"
+            raise RequestError(
+                f"{str(path)!r} is a result with {differs}, and one page is about one encoder on the same images: give "
+                f"another --out, or remove {str(out)!r}"
+            )
 
 
 def _text(result: Mapping[str, Any]) -> str:

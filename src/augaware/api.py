@@ -151,15 +151,15 @@ def analyse(
     *,
     data: str,
     out: str | Path | None = None,
-    against: Sequence[str] = (),
+    against: str | Sequence[str] = (),
     images: int = 1000,
     seed: int = 0,
-    augment: Sequence[str] | None = None,
+    augment: str | Sequence[str] | None = None,
     architecture: str | None = None,
     size: int | None = None,
     device: str = "auto",
     precision: str = "fp32",
-    told: Callable[[str, str], None] | None = None,
+    told: Callable[[str], None] | None = None,
 ) -> list[Result]:
     """Ask what an encoder keeps and loses, beside raw pixels, its untrained self and the encoders ``against``.
 
@@ -167,8 +167,11 @@ def analyse(
     size and normalisation). ``analysis`` one or several specs of ``augaware list analyses``, or "all". ``data`` is SRC:
     ``images`` of it are looked at, chosen by ``seed``, no labels needed. ``augment``: the augmentations that are asked
     about, beside the library's others; None takes those of the run. Results are returned, and written to
-    ``out/analysis`` with a page ``out/analysis.html``; a run folder is its own ``out``.
+    ``out/analysis`` with a page ``out/analysis.html``; a run folder is its own ``out``. ``told`` hears, in a line, what
+    is left out and why, and what begins.
     """
+    from copy import deepcopy
+
     from augaware.analyse import analyse as run_analyses
     from augaware.analyse import compared_with, looked_at, subject
     from augaware.checkpoint import Run
@@ -179,9 +182,13 @@ def analyse(
         frozen, run = load_encoder(encoder, architecture, size, device, precision), None
         run = Run.open(encoder) if frozen.recipe else None
     else:
-        frozen, run = encoder if isinstance(encoder, Frozen) else freeze(encoder), None
+        if (architecture, size, device, precision) != (None, None, "auto", "fp32"):
+            raise RequestError("size, device, ... are for an encoder by name; wrap yours: freeze(network, size=...)")
+        frozen, run = encoder if isinstance(encoder, Frozen) else freeze(deepcopy(encoder)), None  # it may train on
+    others = (against,) if isinstance(against, str) else against
+    augment = (augment,) if isinstance(augment, str) else augment
     shown = looked_at(data, images, seed, frozen.size)
-    asked = subject(frozen, shown, seed, augment, run, compared_with(frozen, against))
+    asked = subject(frozen, shown, seed, augment, run, compared_with(frozen, others))
     folder = Path(out) if out is not None else run.path if run is not None else None
     specs = (analysis,) if isinstance(analysis, str) else tuple(analysis)
     results = run_analyses(frozen, asked, specs, folder / "analysis" if folder else None, told)

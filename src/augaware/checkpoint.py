@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -207,10 +208,18 @@ def seeded_encoder(spec: str, seed: int) -> Encoder:
         return build_encoder(spec)
 
 
+def _command() -> str:
+    """What was typed, as a shell takes it again; of a script or a notebook, what started Python."""
+    program = Path(sys.argv[0])
+    if program.stem == "augaware" or program.parent.name == "augaware":  # python -m augaware.cli
+        return shlex.join(["augaware", *sys.argv[1:]])
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
 def environment() -> dict[str, Any]:
     """Command, versions and machine kind: what a number needs to be made again."""
     found: dict[str, Any] = {
-        "command": " ".join(["augaware", *sys.argv[1:]]),
+        "command": _command(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),

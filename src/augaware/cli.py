@@ -144,17 +144,22 @@ def analyse(
 
     given: dict[str, Any] = {"data": data, "out": out, "against": against or (), "images": images, "seed": seed}
     given |= {"augment": augment or None, "architecture": architecture, "size": size, "device": device}
-    results = api.analyse(encoder, analysis or ["all"], precision=precision, told=_begins, **given)
+    results = api.analyse(encoder, analysis or ["all"], precision=precision, told=_remark, **given)
     found = answer(results)
     if found.lines is not None:
         print_table(*found.lines)
     for sentence in found.sentences:
         typer.echo(sentence)
+    folder = out if out is not None else Path(encoder).expanduser() if Path(encoder).expanduser().is_dir() else None
+    if folder is None:
+        typer.echo("nothing was written; for all numbers, pictures and a page give --out DIR")
+    else:
+        typer.echo(f"wrote {folder / 'analysis.html'} and {folder / 'analysis'}")
 
 
-def _begins(analysis: str, encoder: str) -> None:
-    """A line for each analysis and encoder that begins."""
-    typer.echo(f"{analysis}: {encoder}", err=True)
+def _remark(line: str) -> None:
+    """What begins and what is left out, beside the answer."""
+    typer.echo(line, err=True)
 
 
 @app.command()

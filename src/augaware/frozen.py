@@ -56,6 +56,10 @@ class Frozen(nn.Module):
             y: Tensor = self.f(images)
         return y
 
+    def check_size(self) -> None:
+        """Raises :class:`RequestError` where f does not take an image of ``size``, which a transformer may not."""
+        feature_dim(self.f, self.size)
+
     @cached_property
     def fingerprint(self) -> str:
         """The sha256 of the network, its weights and buffers, and the precision: what decides y of an image."""

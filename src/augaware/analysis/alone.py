@@ -25,19 +25,20 @@ class Alone:
 
     One that is never applied, such as solarize(p=0), counts as not named. What is looked at is the central square of an
     image, whole: the identity of every augmentation is that square, resized to ``size``. ``names`` in the order in
-    which they act, ``own`` those of them that ``augment`` applies, ``gradual`` those that have a strength.
+    which they act, ``specs`` how each was built, ``own`` those of them that ``augment`` applies, ``gradual`` those that
+    have a strength. One of yours, ``my_lab.dim()``, has the name of its file, ``dim``.
     """
 
     def __init__(self, augment: Sequence[str], size: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        named = {lookup.parse(spec, "augmentation").name: spec for spec in augment}
-        given = {name: spec for name, spec in named.items() if _acts(lookup.build("augment", spec, size))}
+        built = [(lookup.build("augment", spec, size), spec) for spec in augment]
+        given = {a.name: spec for a, spec in built if _acts(a)}
         others = [name for name in lookup.names("augment") if name not in given]
-        specs = [
+        self.specs = (
             *(["crop"] if "crop" in others else []),
             *given.values(),
             *(name for name in others if name != "crop"),
-        ]
-        self.pipeline = Pipeline.from_specs(specs, size, mean, std)
+        )
+        self.pipeline = Pipeline.from_specs(self.specs, size, mean, std)
         self.own = tuple(given)
 
     @property

@@ -84,10 +84,21 @@ def evaluating(network: Modular) -> Iterator[None]:
 def feature_dim(backbone: nn.Module, side: int | None = None) -> int:
     """The width of what the backbone returns, from one blank image of ``side`` pixels in eval mode."""
     side = side or _input_side(backbone)
+    name, device = (
+        type(getattr(backbone, "backbone", backbone)).__name__,
+        next((p.device for p in backbone.parameters()), None),
+    )
     with evaluating(backbone), torch.no_grad():
-        y = backbone(torch.zeros(1, 3, side, side))
-    if y.ndim != 2:
-        raise RequestError(f"encoder: {type(backbone).__name__} returns {tuple(y.shape)}; pooled (B, dim) is needed")
+        try:
+            y = backbone(torch.zeros(1, 3, side, side, device=device))
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:  # networks refuse a size in many ways
+            raise RequestError(
+                f"encoder: {name} cannot take images of 3 x {side} x {side} ({' '.join(str(error).split())[:200]}); "
+                "say the size that it takes: --size 224, or freeze(network, size=224)"
+            ) from None
+    if not isinstance(y, torch.Tensor) or y.ndim != 2:
+        shape = tuple(y.shape) if isinstance(y, torch.Tensor) else f"a {type(y).__name__}"
+        raise RequestError(f"encoder: {name} returns {shape}; pooled (B, dim) is needed")
     return int(y.shape[1])
 
 

@@ -7,7 +7,7 @@ states, or, where an experiment has several runs, as mean and standard deviation
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,9 +107,11 @@ def sections(groups: Groups) -> list[Section]:
     return made
 
 
-def _heading(found: Found, kinds: Iterable[tuple[str, str, str, int]]) -> str:
+def _heading(found: Found, kinds: Collection[tuple[str, str, str, int]]) -> str:
     alone = sum(kind[:2] == found.kind[:2] for kind in kinds) == 1
-    return found.title if alone else f"{found.title}: {found.data}, {found.images} images"
+    specs = {analysis for analysis, protocol, *_ in kinds if protocol == found.protocol}
+    title = found.title if len(specs) == 1 else f"{found.title}: {found.analysis}"  # with other arguments
+    return title if alone else f"{title}: {found.data}, {found.images} images"
 
 
 def rows(same: Mapping[str, Sequence[Found]]) -> dict[str, list[Sequence[Number]]]:

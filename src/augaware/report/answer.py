@@ -25,6 +25,7 @@ TOLD = ("condition_check", "own_over_another")
 COLOURS = ("mutual_information", "information", "colour")
 UNTRAINED = "untrained"
 FIRST = (SKILL[0], COLOURS[0], MOVED[0], TOLD[0], "neighbours", "retrieval_grid")  # on the page, the others follow
+WORDS = {"kept": "keeps {}", "in part": "keeps {} in part", "lost": "has lost {}"}
 LOST, PART = 0.1, 0.5  # a skill below the first is nothing to build on, above the second most of it
 
 
@@ -75,9 +76,17 @@ def _of(numbers: Sequence[Number], measure: str, stage: str = "y") -> dict[str, 
     return {n.of: n for n in chosen if n.value is not None}
 
 
-def verdict(skill: float) -> str:
-    """A skill in a word."""
-    return "lost" if skill < LOST else "in part" if skill < PART else "kept"
+def verdict(skill: float, low: float | None = None, high: float | None = None) -> str:
+    """A skill in a word; *unclear* where its interval reaches from nothing at all, or to most of it."""
+    if skill < LOST:
+        return "unclear" if high is not None and high >= PART else "lost"
+    if low is not None and low <= 0:
+        return "unclear"
+    return "in part" if skill < PART else "kept"
+
+
+def _verdict(number: Number) -> str:
+    return verdict(number.value or 0.0, number.low, number.high)
 
 
 def _table(
@@ -94,27 +103,35 @@ def _table(
     for of in names:
         row: list[Cell] = [of]
         if own:
-            row.append(verdict(own[of].value or 0.0) if of in own else None)
+            row.append(_verdict(own[of]) if of in own else None)
             row += [skill[who][of].cell if of in skill[who] else None for who in (name, *others)]
         if views:
             row.append(views[of].cell if of in views else None)
         rows.append(row)
-    note = (
+    skills = (
         "How well the parameter of each augmentation can be read off the frozen features: 1 exactly, 0 no better than "
-        f"guessing; below {LOST:g} it is called lost, above {PART:g} kept. Moved: 0 where the features of an image "
-        "and of its augmented version are the same, 1 where they are as far apart as those of two images."
+        f"guessing; below {LOST:g} it is called lost, from {PART:g} on kept, and unclear where its interval begins at "
+        f"0 or below or, of what would be lost, reaches {PART:g}."
     )
+    moves = (
+        "Moved: 0 where the features of an image and of its augmented version are the same, 1 where they are as far "
+        "apart as those of two images."
+    )
+    note = " ".join([*([skills] if own else []), *([moves] if views else [])])
     return Table(f"What {name} keeps", columns, rows, note, decimals=2)
 
 
 def _kept(name: str, skill: Mapping[str, Mapping[str, Number]]) -> list[str]:
-    """What is kept, kept in part, and lost."""
-    groups: dict[str, list[str]] = {"kept": [], "in part": [], "lost": []}
-    for of, n in skill.get(name, {}).items():
-        groups[verdict(n.value or 0.0)].append(of)
-    words = {"kept": "keeps", "in part": "keeps in part", "lost": "has lost"}
-    said = [f"{words[group]} {_listed(names)}" for group, names in groups.items() if names]
-    return [f"{name} {'; it '.join(said)}."] if said else []
+    """What is kept, kept in part, and lost; what cannot be said."""
+    if not skill.get(name):
+        return [f"Which augmentations {name} keeps was not asked: see the analysis {SKILL[0]}, which takes 100 images."]
+    groups: dict[str, list[str]] = {word: [] for word in WORDS}
+    unclear: list[str] = []
+    for of, n in skill[name].items():
+        groups.get(_verdict(n), unclear).append(of)
+    said = [WORDS[group].format(_listed(names)) for group, names in groups.items() if names]
+    known = [f"{name} {'; it '.join(said)}."] if said else []
+    return [*known, *([f"Of {_listed(unclear)} it cannot be said: look at more images."] if unclear else [])]
 
 
 def _forgotten(name: str, skill: Mapping[str, Mapping[str, Number]]) -> list[str]:
@@ -122,7 +139,8 @@ def _forgotten(name: str, skill: Mapping[str, Mapping[str, Number]]) -> list[str
     own, before = skill.get(name, {}), skill.get(UNTRAINED, {})
     worse = [of for of in own if of in before and _below(own[of], before[of])]
     better = [of for of in own if of in before and _below(before[of], own[of])]
-    said = [f"Training threw away {_listed(worse)}: the same network untrained tells it better."] if worse else []
+    them = "it" if len(worse) == 1 else "them"
+    said = [f"Training threw away {_listed(worse)}: the same network untrained tells {them} better."] if worse else []
     return [*said, *([f"Training brought out {_listed(better)}."] if better else [])]
 
 
@@ -153,8 +171,10 @@ def _told(name: str, found: Sequence[Found]) -> list[str]:
     if not differences:
         return []
     if not uses:
-        return ["What it was told of omega it does not use: a wrong omega is as good as the right one."]
-    return [f"It uses what it is told of omega: its embeddings are less alike when told a wrong {_listed(uses)}."]
+        return [
+            "It does not use the augmentation parameters that it is told: wrong ones are as good as the right ones."
+        ]
+    return [f"It uses the augmentation parameters that it is told: wrong ones of {_listed(uses)} make it worse."]
 
 
 def _listed(names: Sequence[str]) -> str:
