@@ -16,7 +16,7 @@ from augaware.report.runs import report
 from test_report_page import HOSTILE, Page, png
 
 
-def number(measure: str, value: float | None, of: str = "", stage: str = "y", **more: float) -> dict[str, Any]:
+def number(measure: str, value: Any, of: str = "", stage: str = "y", **more: float) -> dict[str, Any]:
     found: dict[str, Any] = {"measure": measure, "of": of, "stage": stage, **more}
     return found if value is None else found | {"value": value}
 
@@ -191,6 +191,9 @@ def test_a_measure_on_an_axis_is_a_curve_the_mean_over_runs() -> None:
 
 
 def test_what_was_not_measured_is_a_gap_and_never_a_number() -> None:
+    for strange in (float("nan"), float("inf"), 10**400, True, "1"):
+        odd = analyses.parsed(result("a", {"mine": [number("m", strange, "crop"), number("m", 0.1, "flip")]}))
+        assert tables(analyses.sections({"mine": [[odd]]}))["m of y"].rows == [["mine", None, Value(0.1)]]
     found = analyses.parsed(result("a", {"mine": [number("m", None, "crop"), number("m", 0.1, "flip")]}))
     assert tables(analyses.sections({"mine": [[found]]}))["m of y"].rows == [["mine", None, Value(0.1)]]
 

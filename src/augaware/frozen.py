@@ -103,7 +103,10 @@ def load_encoder(
     frozen.size, frozen.precision = size or frozen.size, precision
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     chosen = join(chosen)
-    return frozen.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    placed: Frozen = frozen.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if size is not None:
+        placed.check_size()
+    return placed
 
 
 def _from_run(run: Run) -> Frozen:

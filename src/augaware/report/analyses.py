@@ -17,6 +17,7 @@ from augaware.report.parts import Cell, Curve, Group, Lines, Part, Picture, Sect
 PLACES = ("y", "z")  # where numbers are read, mostly
 FEW = 3  # stages that have a table each; where there are more, each thing has one along the network
 PNG = b"\x89PNG\r\n\x1a\n"
+LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,10 @@ def _number(given: Mapping[str, Any]) -> Number:
 
 
 def _real(value: object) -> float | None:
-    return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    """A finite number of a JSON file, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < LARGEST else None  # False for NaN
 
 
 def sections(groups: Groups) -> list[Section]:
