@@ -35,7 +35,9 @@ ROUNDS = 8
 
 
 class MutualInformation(Analysis):
-    """I_NCE(C; Z) = log B - CE: a lower bound on the information between what is known of an image and y, in nats.
+    """How many nats the features tell of an image's colours and of its known causes; a lower bound.
+
+    I_NCE(C; Z) = log B - CE.
 
     ``batch``: B, among how many images a critic has to find the one that belongs to y, and the y that belongs to one;
     CE is the mean of both. No bound exceeds log B (5.5 for 256). C is the colour histogram (joint, 4 levels of each

@@ -33,7 +33,9 @@ _SKILL = "as a share of what guessing gets wrong (R2 of numbers; of kinds, error
 
 
 class ParameterProbe(Analysis):
-    """How much of omega a small probe reads from y: 1 - its loss / the loss of one who sees nothing.
+    """How well the parameters of each augmentation can be read off the features: 1 exactly, 0 no better than guessing.
+
+    A small probe of y: 1 - its loss / the loss of one who sees nothing.
 
     The loss is squared error for numbers, so this is R2, averaged over the columns, and errors for flags and residues:
     (accuracy - base) / (1 - base). Who sees nothing says the mean or the most frequent of the training images. Views
