@@ -24,6 +24,7 @@ import augaware
 from augaware import saves
 from augaware.cli import main
 from augaware.data.base import ImageBatch
+from augaware.data.folder import Folder
 from augaware.data.store import Stored
 from augaware.errors import RequestError, RunError
 from augaware.log import Log
@@ -283,6 +284,25 @@ def test_a_data_disk_that_vanishes(files: Recipe, tmp_path: Path) -> None:
     away.rename(files.data)
     resume(run)
     assert_same_run(run, whole, 9)
+
+
+def test_a_data_disk_that_vanishes_while_a_batch_is_read_costs_no_image_of_it(files: Recipe) -> None:
+    source, away = Folder(files.data), Path(files.data).with_name("away")
+    original = source.read
+
+    def read(index: int) -> bytes:
+        content = original(index)
+        if index == 2:
+            Path(files.data).rename(away)
+        return content
+
+    source.read = read  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=f"data {files.data!r} is gone"):
+        source.batch(torch.arange(8))  # three are there, five are not
+    assert source.skipped == ()
+    Path(files.data).mkdir()  # a mount point without its disk
+    with pytest.raises(RunError, match="is gone"):
+        source.batch(torch.arange(1))
 
 
 def test_an_image_that_is_damaged_in_the_middle_of_a_run(files: Recipe, tmp_path: Path) -> None:

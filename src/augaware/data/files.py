@@ -83,6 +83,10 @@ class FileSource(Source):
     def read(self, index: int) -> bytes:
         """The encoded file of image ``index``; called from many threads. Raises :class:`OSError`."""
 
+    def gone(self) -> bool:
+        """Whether what holds the files is not there any more."""
+        return False
+
     def load(self, index: int) -> Tensor:
         """Image number ``index``: (3, H, W) uint8, RGB. Raises :class:`Unreadable`."""
         try:
@@ -94,7 +98,7 @@ class FileSource(Source):
     def batch(self, index: Tensor) -> ImageBatch:
         """The images ``index`` (B,) int64, without those that cannot be read: they are added to ``skipped``.
 
-        Raises :class:`RunError` where no file of several is there any more.
+        Raises :class:`RunError` where all files are gone, or all of several: not one of a batch is left out then.
         """
         images, kept, lost = [], [], 0
         for i in index.tolist():
@@ -102,11 +106,10 @@ class FileSource(Source):
                 images.append(self.load(i))
                 kept.append(i)
             except Unreadable as error:
-                lost += isinstance(error, Missing)
-                if lost and lost == len(index) > 1:  # one file is damaged; all of them are a disk that is gone
-                    raise RunError(
-                        f"data {self.name!r} is gone: {self.names[i]} and all others of a batch: {error}"
-                    ) from None
+                missing = isinstance(error, Missing)
+                lost += missing
+                if missing and (self.gone() or lost == len(index) > 1):  # a disk, where one file would be damaged
+                    raise RunError(f"data {self.name!r} is gone: {self.names[i]} and others: {error}") from None
                 self._skip(Skipped(self.names[i], str(error)))
         return collate(images, torch.tensor(kept, dtype=torch.int64))
 

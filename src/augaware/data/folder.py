@@ -36,6 +36,13 @@ class Folder(FileSource):
         """The bytes of file ``index``."""
         return (self.root / self.names[index]).read_bytes()
 
+    def gone(self) -> bool:
+        """Whether the folder is not there any more, or empty, as where a disk was mounted."""
+        try:
+            return next(self.root.iterdir(), None) is None
+        except OSError:
+            return True
+
 
 def _hint(root: Path) -> str:
     tars = sorted(p.name for p in root.iterdir() if p.name.endswith((".tar", ".tar.gz", ".tgz")))
