@@ -24,6 +24,7 @@ from augaware.frozen import load_encoder
 from augaware.nets.base import build_encoder
 from augaware.pretrain import resume
 from augaware.recipe import Recipe
+from augaware.replay import replay
 from augaware.saves import Damaged, Saver, copied, read, read_newest, write
 
 RECIPE = Recipe(data="shapes", encoder="tiny(widths=(4, 8))")
@@ -369,8 +370,10 @@ def test_a_hostile_recipe_runs_no_code(trap: Path, tmp_path: Path, changes: dict
 
 def test_a_hostile_data_spec_runs_no_code_and_a_moved_tar_is_no_module(trap: Path, tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", RECIPE.changed({"data": "stranger.plug(1)"}), {})
-    with pytest.raises(RequestError, match=r"names the module 'stranger\.plug'"):
-        resume(run.path)
+    (run.path / "nan.json").write_text(json.dumps({"step": 0, "epoch": 0, "index": [0]}))
+    for work in (resume, replay):
+        with pytest.raises(RequestError, match=r"names the module 'stranger\.plug'"):
+            work(run.path)
     assert not trap.exists()
     moved = Run.create(tmp_path / "moved", RECIPE.changed({"data": "images.tar"}), {})
     with pytest.raises(RequestError, match="there is no such folder or file"):

@@ -71,14 +71,19 @@ def resume(path: Path | str) -> Run:
     run = Run.open(path)
     if run.exported.exists():
         return run
-    data = run.recipe.data
-    if not (data.endswith(TARS) or Path(data).expanduser().exists()):
-        lookup.check_trusted([data.partition("(")[0]], str(run.path / "recipe.json"))
+    check_data(run)
     with together(run.recipe) as group, group.holding(run.alone()):
         with Display("reading images", total=1, silent=not group.first) as display:
             trainer = Trainer(run.recipe, display, group, begun=run.begun)
         trainer.train(run)
     return run
+
+
+def check_data(run: Run) -> None:
+    """Raise :class:`RequestError` where a run's data is a module that is not trusted: to open it would run it."""
+    data = run.recipe.data
+    if not (data.endswith(TARS) or Path(data).expanduser().exists()):
+        lookup.check_trusted([data.partition("(")[0]], str(run.path / "recipe.json"))
 
 
 class Trainer:

@@ -11,7 +11,7 @@ from augaware.checkpoint import Run
 from augaware.data.base import ImageBatch
 from augaware.errors import RequestError
 from augaware.faults import DIVERGED
-from augaware.pretrain import Trainer
+from augaware.pretrain import Trainer, check_data
 from augaware.progress import Display
 from augaware.random import word
 from augaware.views import View
@@ -30,6 +30,7 @@ def replay(path: Path | str) -> tuple[ImageBatch, list[View]]:
         raise RequestError(f"{str(run.path)!r} has not diverged: there is no {DIVERGED}") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise RequestError(f"{str(run.path / DIVERGED)!r} is damaged") from None
+    check_data(run)
     with Display("reading images", total=1) as display:
         trainer = Trainer(run.recipe, display, begun=True)  # views do not depend on weights
     if not len(index) or int(index.min()) < 0 or int(index.max()) >= len(trainer.source):
