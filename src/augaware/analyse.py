@@ -146,7 +146,8 @@ def analyse(
     if asked.images.skipped:
         count, first = len(asked.images.skipped), asked.images.skipped[0]
         told(f"images that cannot be read and are left out: {count}, such as {first.name}: {first.reason}")
-    wanted = {(s, name) for s, a in chosen.items() for name, one in everyone.items() if a.refusal(one) is None}
+    others = [(s, name) for s, a in chosen.items() for name, one in asked.references.items() if a.refusal(one) is None]
+    wanted = {*others, *((spec, frozen.name) for spec in chosen)}  # who was asked about has been asked for refusals
     begun = 0
     for spec, analysis in chosen.items():
         began, numbers = time.perf_counter(), dict[str, list[dict[str, Any]]]()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from augaware.analysis.base import Analysis, Number
 from augaware.analysis.intervals import jackknife
-from augaware.analysis.subject import Subject
+from augaware.analysis.subject import Subject, ends
 from augaware.metrics import alignment, mean_offdiagonal_cosine, uniformity
 
 __all__ = ["Alignment"]
@@ -45,17 +45,15 @@ class Alignment(Analysis):
 
     def __call__(self, subject: Subject) -> Sequence[Number]:
         """Alignment, by stage; then uniformity."""
-        plain, names = subject.embed(), subject.alone.names
-        one, two = (subject.embed(subject.alone.own, number, always=False) for number in (0, 1))
+        names = subject.alone.names
+        one, two = (ends(subject.embed(subject.alone.own, number, always=False)) for number in (0, 1))
         found = []
-        for stage, x, first, second in (("y", plain.y, one.y, two.y), ("z", plain.z, one.z, two.z)):
-            if x.shape[1]:
-                found.append(_number("alignment", TRAINED, stage, alignment, first, second))
-                for name in names:
-                    view = subject.embed([name])
-                    found.append(_number("alignment", name, stage, alignment, x, {"y": view.y, "z": view.z}[stage]))
-                found.append(_number("alignment", "another image", stage, _to_others, x))
-                found.append(_number("uniformity", TRAINED, stage, _uniformity, first, second))
+        for stage, x in ends(subject.embed()).items():
+            found.append(_number("alignment", TRAINED, stage, alignment, one[stage], two[stage]))
+            for name in names:
+                found.append(_number("alignment", name, stage, alignment, x, ends(subject.embed([name]))[stage]))
+            found.append(_number("alignment", "another image", stage, _to_others, x))
+            found.append(_number("uniformity", TRAINED, stage, _uniformity, one[stage], two[stage]))
         return sorted(found, key=lambda number: list(self.measures).index(number.measure))
 
 
@@ -71,5 +69,4 @@ def _uniformity(one: Tensor, other: Tensor) -> float:
 def _number(measure: str, of: str, stage: str, statistic: Callable[..., float], *views: Tensor) -> Number:
     exact = [view.double() for view in views]
     made = jackknife(len(views[0]), lambda rows: torch.tensor([statistic(*(view[rows] for view in exact))]))
-    value, low, high = made[0]
-    return Number(measure, value, of, stage, low=low, high=high)
+    return Number.within(measure, made[0], of, stage)

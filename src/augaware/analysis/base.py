@@ -9,9 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from augaware.analysis.intervals import NORMAL, Bounded
 from augaware.analysis.subject import Subject
-
-NORMAL = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,13 @@ class Number:
         values = values.double()
         value = float(values.mean())
         reach = NORMAL * float(values.std()) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-        return cls(measure, value, of, stage, at, value - reach, value + reach)
+        return cls.within(measure, (value, value - reach, value + reach), of, stage, at)
+
+    @classmethod
+    def within(cls, measure: str, interval: Bounded, of: str = "", stage: str = "y", at: float | None = None) -> Number:
+        """A number with its interval, (value, low, high)."""
+        value, low, high = interval
+        return cls(measure, value, of, stage, at, low, high)
 
 
 class Analysis(ABC):

@@ -59,11 +59,11 @@ class CKA(Analysis):
         for name, x in others.items():
             L = gram(x)
             if cka(K, L).isfinite():
-                value, low, high = jackknife(
+                made = jackknife(
                     len(K),
                     lambda rows, L=L: cka(K[rows][:, rows], L[rows][:, rows])[None],  # type: ignore[misc]
-                )[0]
-                found.append(Number("cka", value, name, low=low, high=high))
+                )
+                found.append(Number.within("cka", made[0], name))
         return found
 
 

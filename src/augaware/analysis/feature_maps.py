@@ -89,8 +89,8 @@ class FeatureMaps(Analysis):
 
         three, within = jackknife(len(x), shares)
         return [
-            Number("three_components", three[0], stage="last map", low=three[1], high=three[2]),
-            Number("within_image", within[0], stage="last map", low=within[1], high=within[2]),
+            Number.within("three_components", three, stage="last map"),
+            Number.within("within_image", within, stage="last map"),
         ]
 
     def pictures(self, subject: Subject) -> Mapping[str, bytes]:

@@ -11,9 +11,18 @@ from augaware.random import bootstrap
 
 RESAMPLES = 1000
 BLOCKS = 20
+NORMAL = 1.96  # 95 % of a normal distribution lie within so many standard deviations
+
+Bounded = tuple[float, float, float]  # value, low, high
 
 
-def mean_interval(values: Tensor, over: Tensor | None = None) -> tuple[float, float, float]:
+def percentiles(resampled: Tensor) -> tuple[float, float]:
+    """The ends between which 95 % of ``resampled`` (resamples,) lie."""
+    low, high = resampled.quantile(torch.tensor([0.025, 0.975], dtype=resampled.dtype)).tolist()
+    return low, high
+
+
+def mean_interval(values: Tensor, over: Tensor | None = None) -> Bounded:
     """The mean of ``values`` (n,), one for each image, with its bootstrap interval: (value, low, high).
 
     ``over`` (n,): the mean is divided by theirs, drawn along.
@@ -22,11 +31,10 @@ def mean_interval(values: Tensor, over: Tensor | None = None) -> tuple[float, fl
     over = torch.ones_like(values) if over is None else over.double()
     rows = bootstrap(len(values), RESAMPLES)
     resampled = values[rows].mean(1) / over[rows].mean(1)
-    low, high = resampled.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return float(values.mean() / over.mean()), low, high
+    return float(values.mean() / over.mean()), *percentiles(resampled)
 
 
-def jackknife(n: int, statistic: Callable[[Tensor], Tensor]) -> list[tuple[float, float, float]]:
+def jackknife(n: int, statistic: Callable[[Tensor], Tensor]) -> list[Bounded]:
     """Each number of ``statistic`` (rows) -> (m,), of all n images: (value, low, high).
 
     For statistics of pairs or of the whole cloud, which a bootstrap biases: an image drawn twice is a pair of equals,
@@ -36,5 +44,5 @@ def jackknife(n: int, statistic: Callable[[Tensor], Tensor]) -> list[tuple[float
     blocks = min(BLOCKS, n)
     value = statistic(everything).double()
     without = torch.stack([statistic(everything[everything % blocks != block]).double() for block in range(blocks)])
-    reach = 1.96 * ((blocks - 1) * without.var(0, correction=0)).sqrt()
+    reach = NORMAL * ((blocks - 1) * without.var(0, correction=0)).sqrt()
     return [(v, v - r, v + r) for v, r in zip(value.tolist(), reach.tolist(), strict=True)]

@@ -81,8 +81,7 @@ class MutualInformation(Analysis):
         found = []
         for name, c in {"colour": histograms(subject).sqrt(), **causes}.items():
             terms = information(c, y, self.batch, subject.seed)
-            value, half = float(terms.mean()), 1.96 * float(terms.std()) / len(terms) ** 0.5
-            found.append(Number("information", value, name, low=value - half, high=value + half))
+            found.append(Number.mean("information", terms, name))
         return found
 
 

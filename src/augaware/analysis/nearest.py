@@ -11,6 +11,11 @@ from augaware.random import Draws
 _BLOCK = 256
 
 
+def too_few(n: int, k: int) -> str | None:
+    """Why ``n`` images have no ``k`` neighbours each; None where they have."""
+    return None if n > k else f"{n} images have no {k} neighbours each: show it more images, or lower k"
+
+
 def nearest(queries: Tensor, images: Tensor, k: int, itself: bool, ties: str = "") -> Tensor:
     """Of each row of ``queries`` (m, d) the ``k`` nearest rows of ``images`` (n, d), nearest first: (m, k) int64.
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from augaware.analysis.base import Analysis, Number
 from augaware.analysis.intervals import mean_interval
-from augaware.analysis.nearest import nearest
-from augaware.analysis.subject import Subject
+from augaware.analysis.nearest import nearest, too_few
+from augaware.analysis.subject import Subject, ends
 from augaware.checks import check_widths
 from augaware.tasks.factors import factor_kinds
 
@@ -52,19 +52,17 @@ class Neighbours(Analysis):
 
     def refusal(self, subject: Subject) -> str | None:
         """With k images there are no k neighbours."""
-        n = len(subject.index)
-        return None if n > self.k else f"{n} images have no {self.k} neighbours each: show it more images, or lower k"
+        return too_few(len(subject.index), self.k)
 
     def __call__(self, subject: Subject) -> Sequence[Number]:
         """Retrieval and overlap by augmentation, then distance by factor."""
-        plain, n = subject.embed(), len(subject.index)
-        stages = {"y": plain.y, "z": plain.z} if plain.z.shape[1] else {"y": plain.y}
+        stages, n = ends(subject.embed()), len(subject.index)
         around = {stage: nearest(x, x, self.k, itself=False) for stage, x in stages.items()}
         found: list[Number] = []
         for name in subject.alone.names:
-            view = subject.embed([name])
+            views = ends(subject.embed([name]))
             for stage, x in stages.items():
-                moved = {"y": view.y, "z": view.z}[stage]
+                moved = views[stage]
                 first = nearest(moved, x, 1, itself=True, ties=name)[:, 0]
                 found.append(_number("retrieval", first == torch.arange(n), name, stage))
                 after = nearest(moved, x, self.k, itself=False, ties=name)
@@ -108,5 +106,4 @@ def _factors(subject: Subject) -> Iterator[tuple[str, str, Tensor]]:
 
 
 def _number(measure: str, values: Tensor, of: str, stage: str, over: Tensor | None = None) -> Number:
-    value, low, high = mean_interval(values, over)
-    return Number(measure, value, of, stage, low=low, high=high)
+    return Number.within(measure, mean_interval(values, over), of, stage)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from augaware.analysis.axes import Axes
 from augaware.analysis.base import Analysis, Number
+from augaware.analysis.intervals import RESAMPLES, percentiles
 from augaware.analysis.subject import Subject
 from augaware.augment.base import Augmentation
 from augaware.awareness.base import Embedding
@@ -28,7 +29,6 @@ __all__ = ["ParameterProbe"]
 LEAST = 100  # images
 TRAIN, VAL = 0.6, 0.15
 AXES, PRODUCTS = 48, 20
-RESAMPLES = 1000
 _SKILL = "as a share of what guessing gets wrong (R2 of numbers; of kinds, errors avoided): 1, kept; 0, lost"
 
 
@@ -98,17 +98,14 @@ def numbers(
     """The numbers of what was ``read``, (measure, name) -> score, in the order of ``measures``."""
     found = []
     for (measure, name), score in read.items():
-        found.append(_number(measure, name, *score.skill()))
+        found.append(Number.within(measure, score.skill(), name))
         if measure == "difference" and score.kinds:
-            found.append(_number("accuracy", name, *score.accuracy()))
+            found.append(Number.within("accuracy", score.accuracy(), name))
         if measure == "difference" and not score.kinds:
             names = getattr(spaces[name], "names", ())
-            found += [_number("number", f"{name}.{names[j]}", *score.skill(j)) for j in score.columns if names]
+            columns = score.columns if names else ()
+            found += [Number.within("number", score.skill(j), f"{name}.{names[j]}") for j in columns]
     return sorted(found, key=lambda number: measures.index(number.measure))
-
-
-def _number(measure: str, of: str, value: float, low: float, high: float) -> Number:
-    return Number(measure, value, of, low=low, high=high)
 
 
 def scores(
@@ -145,21 +142,16 @@ class Score:
         loss, nothing = self.loss[:, which], self.nothing[:, which]
         drawn = bootstrap(len(loss), RESAMPLES)
         resampled = _skill(loss[drawn].sum(1), nothing[drawn].sum(1))
-        return float(_skill(loss.sum(0), nothing.sum(0))), *_interval(resampled)
+        return float(_skill(loss.sum(0), nothing.sum(0))), *percentiles(resampled)
 
     def accuracy(self) -> tuple[float, float, float]:
         """The share of rows without an error, and its interval."""
         right = 1 - self.loss[:, 0]
-        return float(right.mean()), *_interval(right[bootstrap(len(right), RESAMPLES)].mean(1))
+        return float(right.mean()), *percentiles(right[bootstrap(len(right), RESAMPLES)].mean(1))
 
 
 def _skill(loss: Tensor, nothing: Tensor) -> Tensor:
     return (1 - loss / nothing.clamp_min(1e-12)).mean(-1)
-
-
-def _interval(resampled: Tensor) -> tuple[float, float]:
-    low, high = resampled.quantile(torch.tensor([0.025, 0.975], dtype=resampled.dtype))
-    return float(low), float(high)
 
 
 class Probe:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from augaware.analysis.base import Analysis, Number
 from augaware.analysis.intervals import mean_interval
-from augaware.analysis.nearest import nearest
+from augaware.analysis.nearest import nearest, too_few
 from augaware.analysis.subject import Subject
 from augaware.checks import check_widths
 from augaware.tasks.neighbours_png import neighbours_png
@@ -43,8 +43,7 @@ class RetrievalGrid(Analysis):
 
     def refusal(self, subject: Subject) -> str | None:
         """With k images there are no k neighbours."""
-        n = len(subject.index)
-        return None if n > self.k else f"{n} images have no {self.k} neighbours each: show it more images, or lower k"
+        return too_few(len(subject.index), self.k)
 
     def __call__(self, subject: Subject) -> Sequence[Number]:
         """Precision, where there are classes, then cosine."""
@@ -92,5 +91,4 @@ def _class_of(subject: Subject, image: int) -> str:
 
 
 def _number(measure: str, values: torch.Tensor, of: str) -> Number:
-    value, low, high = mean_interval(values)
-    return Number(measure, value, of, low=low, high=high)
+    return Number.within(measure, mean_interval(values), of)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from augaware.analysis.base import Analysis, Number
 from augaware.analysis.intervals import jackknife
-from augaware.analysis.subject import Subject
+from augaware.analysis.subject import Subject, ends
 from augaware.metrics import entropy_rank, singular_values
 
 __all__ = ["Spectrum"]
@@ -54,8 +54,7 @@ class Spectrum(Analysis):
 
     def __call__(self, subject: Subject) -> Sequence[Number]:
         """All of y, then all of z."""
-        plain = subject.embed()
-        return [*_spectrum(plain.y, "y"), *(_spectrum(plain.z, "z") if plain.z.shape[1] else ())]
+        return [number for stage, x in ends(subject.embed()).items() for number in _spectrum(x, stage)]
 
 
 def _spectrum(x: Tensor, stage: str) -> list[Number]:
@@ -78,8 +77,8 @@ def _spectrum(x: Tensor, stage: str) -> list[Number]:
     named = [("effective_rank", "", None), *([("alpha", law, None), ("r2", law, None)] if fitted else ())]
     named += [("variance", "", i) for i in grid]
     return [
-        Number(measure, value, about, stage, at, low, high)
-        for (measure, about, at), (value, low, high) in zip(named, jackknife(len(x), of), strict=True)
+        Number.within(measure, interval, about, stage, at)
+        for (measure, about, at), interval in zip(named, jackknife(len(x), of), strict=True)
     ]
 
 

@@ -22,6 +22,11 @@ from augaware.views import View
 BATCH = 128
 
 
+def ends(e: Embedding) -> dict[str, Tensor]:
+    """Stage -> y, and z where there is one."""
+    return {"y": e.y, "z": e.z} if e.z.shape[1] else {"y": e.y}
+
+
 @dataclass
 class Subject:
     """An encoder and the images and augmentations that it is questioned with.
