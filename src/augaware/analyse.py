@@ -6,6 +6,7 @@ OUT/analysis/<analysis>-1.png   pictures, with what each shows under "pictures"
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -13,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from augaware import lookup
 from augaware.analysis.alone import Alone
@@ -25,13 +28,28 @@ from augaware.data.store import Part
 from augaware.disk import write_file
 from augaware.errors import RequestError
 from augaware.evaluate import slug
-from augaware.frozen import Frozen, load_encoder, load_objective
+from augaware.frozen import Frozen, freeze, load_encoder, load_objective
 from augaware.random import epoch_order
 from augaware.recipe import DEFAULT_AUGMENT
 from augaware.tasks.features import device_of
 
 ALL = "all"
 PIXELS = "random/pixels"
+
+
+def whom(
+    encoder: str | nn.Module, architecture: str | None, size: int | None, device: str, precision: str
+) -> tuple[Frozen, Run | None]:
+    """The encoder that is asked about, frozen, and its run where it is one of ours; the rest is how a name is loaded.
+
+    A network of the caller's is copied: it may train on. Raises :class:`RequestError`.
+    """
+    if isinstance(encoder, str):
+        frozen = load_encoder(encoder, architecture, size, device, precision)
+        return frozen, Run.open(encoder) if frozen.recipe else None
+    if (architecture, size, device, precision) != (None, None, "auto", "fp32"):
+        raise RequestError("size, device, ... are for an encoder by name; wrap yours: freeze(network, size=...)")
+    return encoder if isinstance(encoder, Frozen) else freeze(copy.deepcopy(encoder)), None
 
 
 def looked_at(data: str, count: int, seed: int, size: int) -> Source:

@@ -170,21 +170,11 @@ def analyse(
     ``out/analysis`` with a page ``out/analysis.html``; a run folder is its own ``out``. ``told`` hears, in a line, what
     is left out and why, and what begins.
     """
-    from copy import deepcopy
-
     from augaware.analyse import analyse as run_analyses
-    from augaware.analyse import compared_with, looked_at, subject
-    from augaware.checkpoint import Run
-    from augaware.frozen import Frozen, freeze, load_encoder
+    from augaware.analyse import compared_with, looked_at, subject, whom
     from augaware.report.answer import write_page
 
-    if isinstance(encoder, str):
-        frozen, run = load_encoder(encoder, architecture, size, device, precision), None
-        run = Run.open(encoder) if frozen.recipe else None
-    else:
-        if (architecture, size, device, precision) != (None, None, "auto", "fp32"):
-            raise RequestError("size, device, ... are for an encoder by name; wrap yours: freeze(network, size=...)")
-        frozen, run = encoder if isinstance(encoder, Frozen) else freeze(deepcopy(encoder)), None  # it may train on
+    frozen, run = whom(encoder, architecture, size, device, precision)
     others = (against,) if isinstance(against, str) else against
     augment = (augment,) if isinstance(augment, str) else augment
     shown = looked_at(data, images, seed, frozen.size)

@@ -204,13 +204,13 @@ class Trainer:
                     if logged:
                         numbers = {k: v.item() for k, v in averaged(parts).items()} | clock.rates(loader.waited)
                         log.write(step, step / self.steps_per_epoch, numbers)
-                        display.update(step, _shown(step / self.steps_per_epoch, numbers))
+                        teller.numbers(step, numbers)
                     if step in kept:
                         self.state.export(run, f"snapshots/step-{step:06d}.safetensors")
                     if ended:
                         teller.skipped()
                     if ended and recipe.health_images:
-                        self._look(step, display, log)
+                        self._look(step, teller, log)
                     if due:
                         log.settle()
                         self.state.save(saver, step)
@@ -268,17 +268,14 @@ class Trainer:
         plan = self._objective.plan(len(self.camera.pipelines))
         return self.camera.take(plan, batch.images, batch.sizes, batch.index, self.recipe.seed, epoch)
 
-    def _look(self, step: int, display: Display, log: Log) -> None:
+    def _look(self, step: int, teller: Teller, log: Log) -> None:
         network = self.state.network()
         if not self.group.first:
             return
         health = self.panel.look(network, self.fabric.device)
         log.write(step, step / self.steps_per_epoch, {f"health/{k}": v for k, v in health.numbers.items()})
-        display.line(
-            f"epoch {step // self.steps_per_epoch}: " + "  ".join(f"{k} {v:.3f}" for k, v in health.numbers.items())
-        )
-        if health.warning and (step >= SETTLED or not health.numbers):  # no numbers: it has diverged
-            display.line(f"WARNING: {health.warning}")
+        settled = step >= SETTLED or not health.numbers  # no numbers: it has diverged
+        teller.health(step, health.numbers, health.warning if settled else None)
 
     def _check_share(self, step: int, batch: ImageBatch) -> None:
         """Raise :class:`RequestError` where an image of this process cannot be read: shares are of equal size."""
@@ -301,11 +298,3 @@ class Trainer:
         if self.group.world == 1:
             return stop.asked != 0
         return now and bool(total(torch.tensor(float(stop.asked != 0), device=self.fabric.device)))
-
-
-def _shown(epoch: float, numbers: dict[str, float]) -> str:
-    losses = "  ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in numbers.items() if k.startswith("loss"))
-    return (
-        f"epoch {epoch:.1f}  {losses}  {numbers['images_per_second']:.0f} images/s  "
-        f"waiting for data {numbers['data_wait']:.0%}  views {numbers['views_share']:.0%}"
-    )

@@ -1,8 +1,8 @@
-"""What a run says of itself: what it is at its start, which images it could not read, and a picture of its views."""
+"""What a run says of itself: what it is, a picture of its views, its numbers, and which images it could not read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -60,6 +60,22 @@ class Teller:
         if len(skipped) > self._named:
             self.display.line(f"skipped {len(skipped)} unreadable images so far")
         self._named = len(skipped)
+
+    def numbers(self, step: int, numbers: Mapping[str, float]) -> None:
+        """How far it is, with the losses and rates of ``step``."""
+        losses = "  ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in numbers.items() if k.startswith("loss"))
+        self.display.update(
+            step,
+            f"epoch {step / self.trainer.steps_per_epoch:.1f}  {losses}  {numbers['images_per_second']:.0f} images/s  "
+            f"waiting for data {numbers['data_wait']:.0%}  views {numbers['views_share']:.0%}",
+        )
+
+    def health(self, step: int, numbers: Mapping[str, float], warning: str | None) -> None:
+        """The health panel of the epoch that ends with ``step``."""
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in numbers.items())
+        self.display.line(f"epoch {step // self.trainer.steps_per_epoch}: {shown}")
+        if warning:
+            self.display.line(f"WARNING: {warning}")
 
     def draw(self, folder: Path, pipelines: Sequence[Pipeline]) -> None:
         """What the network will see: four images with their views of epoch 0. No run fails for a picture."""

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from augaware.report.parts import Cell, Curve, Group, Lines, Part, Picture, Section, Table, Text, Value
+from augaware.report.pictures import sound
 
 PLACES = ("y", "z")  # where numbers are read, mostly
 FEW = 3  # stages that have a table each; where there are more, each thing has one along the network
-PNG = b"\x89PNG\r\n\x1a\n"
 LARGEST = 1e300
 
 
@@ -220,7 +220,7 @@ def _pictures(same: Mapping[str, Sequence[Found]]) -> list[Part]:
                 png = path.read_bytes()
             except OSError:
                 continue
-            if png.startswith(PNG) and len(png) > 24:
+            if sound(png):
                 caption = shows if len(same) == 1 else f"{label}: {shows}"
                 parts.append(Picture(caption, shows, png))
     return parts
