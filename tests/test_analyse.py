@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from augaware import api, lookup
+import augaware
+from augaware import lookup
 from augaware.analyse import analyse, analyses, compared_with, looked_at, subject
 from augaware.analysis.alone import Alone, squares, towards
 from augaware.analysis.base import Analysis
@@ -337,7 +338,7 @@ def test_images_that_cannot_be_read_are_told_of_and_lines_count_what_is_asked(tm
         Image.fromarray(Shapes(9, size=16).load(i).permute(1, 2, 0).numpy()).save(tmp_path / f"{i}.png")
     (tmp_path / "torn.png").write_bytes(b"torn")
     heard: list[str] = []
-    (_, result) = api.analyse("random/tiny", ["cka", "spectrum"], data=str(tmp_path), size=16, told=heard.append)
+    (_, result) = augaware.analyse("random/tiny", ["cka", "spectrum"], data=str(tmp_path), size=16, told=heard.append)
     assert result["images"] == 9
     assert heard[0].startswith("images that cannot be read and are left out: 1, such as torn.png: ")
     assert heard[1:] == ["1/3 cka: random/tiny", "2/3 spectrum: random/tiny", "3/3 spectrum: pixels"]
@@ -367,7 +368,7 @@ class Sized(nn.Sequential):
 
 def test_a_network_of_yours_is_left_as_it_was() -> None:
     mine = Sized(96).train()
-    (result,) = api.analyse(mine, "spectrum", data="shapes(n=8)", augment="flip()", against="random/tiny")
+    (result,) = augaware.analyse(mine, "spectrum", data="shapes(n=8)", augment="flip()", against="random/tiny")
     assert list(result["encoders"]) == ["encoder", "pixels", "random/tiny"]
     assert mine.training
     assert all(p.requires_grad for p in mine.parameters())  # it goes on training
@@ -377,12 +378,12 @@ def test_a_network_of_yours_that_cannot_be_asked_is_refused_in_a_line() -> None:
     with pytest.raises(
         RequestError, match=r"Sized cannot take images of 3 x 96 x 96 .*--size 224, or freeze\(network, size=224\)"
     ):
-        api.analyse(Sized(32), data="shapes(n=8)")
+        augaware.analyse(Sized(32), data="shapes(n=8)")
     with pytest.raises(RequestError, match=r"size, device, \.\.\. are for an encoder by name; wrap yours"):
-        api.analyse(Sized(32), data="shapes(n=8)", size=32)
+        augaware.analyse(Sized(32), data="shapes(n=8)", size=32)
 
     with pytest.raises(RequestError, match="VisionTransformer cannot take images of 3 x 32 x 32"):
-        api.analyse("random/timm/vit_tiny_patch16_224", data="shapes(n=8)", size=32)
+        augaware.analyse("random/timm/vit_tiny_patch16_224", data="shapes(n=8)", size=32)
 
     class Two(nn.Module):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,7 +35,13 @@ MAY_IMPORT = {
     "faults": LEAVES,
     "checkpoint": LEAVES | {"augment", "nets", "objective", "recipe", "saves"},
     "detectron2": LEAVES | {"nets"},
-    "log": LEAVES,
+    "exports": LEAVES | {"nets", "frozen"},
+    "export": LEAVES | {"exports", "frozen"},
+    "official": LEAVES | {"checkpoint", "nets"},
+    "loggers": LEAVES,
+    "parts": LEAVES | {"augment", "awareness.base", "nets", "objective", "recipe"},
+    "adapters": LEAVES | {"augment", "frozen", "nets", "objective", "parts", "recipe"},
+    "log": LEAVES | {"loggers"},
     "health": LEAVES | {"augment", "data", "nets", "objective"},
     "picture": LEAVES | {"augment", "data"},
     "report": {"errors", "disk"},
@@ -57,7 +63,7 @@ MAY_IMPORT = {
     "initial": LEAVES | {"checkpoint", "nets", "recipe"},
     "replay": LEAVES | {"checkpoint", "data", "faults", "pretrain"},
     "telling": LEAVES | {"augment", "data", "picture", "processes", "recipe"},
-    **dict.fromkeys(("__init__", "api", "cli", "cli_lists", "demo", "demo_page"), ANYTHING),
+    **dict.fromkeys(("__init__", "api", "cli", "commands", "demo", "demo_page"), ANYTHING),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from augaware import lookup
 from augaware.cli import main
-from augaware.cli_lists import ROOMS
+from augaware.commands.looking import ROOMS
 from augaware.pretrain import Trainer
 
 SMALL = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from augaware import api
+import augaware
 from augaware.pretrain import start
 from augaware.recipe import Recipe
 
@@ -45,7 +45,7 @@ def test_what_the_guide_shows_trains_and_is_analysed(
     augment = (*small.augment, "guided_lab.dim(low=0.2)")
     fields = {"host": "guided_lab.cosine(width=8)", "aware": ("guided_lab.tell(['color_jitter', 'dim'])",)}
     run = start(small.changed({**fields, "augment": augment, "epochs": 1}), tmp_path / "run")
-    (result,) = api.analyse(str(run.path), "guided_lab.blindness", data="shapes(n=12)", device="cpu")
+    (result,) = augaware.analyse(str(run.path), "guided_lab.blindness", data="shapes(n=12)", device="cpu")
     assert result["augment"] == [*augment, "rotate90", "solarize"]
     found = {number["of"]: number["value"] for number in result["encoders"]["pixels"]}
     assert set(found) == {"crop", "flip", "color_jitter", "grayscale", "gaussian_blur", "dim", "rotate90", "solarize"}

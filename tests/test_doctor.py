@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from augaware import api, lookup
+import augaware
+from augaware import lookup
 from augaware.cli import main
 from augaware.data.base import Source
 from augaware.data.datasets.base import plug_in
@@ -221,7 +222,7 @@ def test_a_host_that_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(CIFAR100, "url", nobody)
     monkeypatch.setattr("augaware.data.datasets.cub200._ARCHIVE", nobody)
     for name in ("food101", "cifar100", "fc100", "cub200"):
-        line = refusal(api.doctor, tmp_path, download=name)
+        line = refusal(augaware.doctor, tmp_path, download=name)
         assert "cannot be fetched into" in line
         assert "refused" in line
 
@@ -230,15 +231,15 @@ def test_what_cannot_be_fetched_says_where_it_is(tmp_path: Path) -> None:
     for name in NAMES:
         known = plug_in(name)
         if "--download" not in known(tmp_path).how:
-            line = refusal(api.doctor, tmp_path, download=name)
+            line = refusal(augaware.doctor, tmp_path, download=name)
             assert line == f"{known.title} cannot be fetched automatically; see {known.url}, then: {known.layout}"
-    assert "did you mean 'food101'" in refusal(api.doctor, tmp_path, download="food11")
-    assert "--data ROOT is missing" in refusal(api.doctor, download="food101")
+    assert "did you mean 'food101'" in refusal(augaware.doctor, tmp_path, download="food11")
+    assert "--data ROOT is missing" in refusal(augaware.doctor, download="food101")
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     text(tmp_path / "file", "mine")
-    assert "cannot be fetched into" in refusal(api.doctor, tmp_path / "file" / "root", download="dtd")
+    assert "cannot be fetched into" in refusal(augaware.doctor, tmp_path / "file" / "root", download="dtd")
 
 
 # --- the command ---

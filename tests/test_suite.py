@@ -15,7 +15,7 @@ from PIL import Image
 
 import augaware
 from augaware import lookup
-from augaware.api import evaluate_suite
+from augaware.api.judging import evaluate_suite
 from augaware.cli import main
 from augaware.data.datasets.base import plug_in
 from augaware.errors import RequestError

@@ -9,23 +9,50 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what the names below are, for who reads types
+    from augaware.api.exporting import export
+    from augaware.api.judging import analyse, evaluate, evaluate_suite, report
+    from augaware.api.looking import bench, check_store, doctor, store, views
+    from augaware.api.training import pretrain, resume
+    from augaware.errors import RequestError
+    from augaware.recipe import Recipe
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "pretrain": "augaware.api",
-    "resume": "augaware.api",
-    "evaluate": "augaware.api",
-    "analyse": "augaware.api",
-    "export": "augaware.api",
-    "doctor": "augaware.api",
-    "report": "augaware.api",
-    "bench": "augaware.api",
+    "pretrain": "augaware.api.training",
+    "resume": "augaware.api.training",
+    "evaluate": "augaware.api.judging",
+    "evaluate_suite": "augaware.api.judging",
+    "analyse": "augaware.api.judging",
+    "report": "augaware.api.judging",
+    "export": "augaware.api.exporting",
+    "doctor": "augaware.api.looking",
+    "views": "augaware.api.looking",
+    "store": "augaware.api.looking",
+    "check_store": "augaware.api.looking",
+    "bench": "augaware.api.looking",
     "Recipe": "augaware.recipe",
     "RequestError": "augaware.errors",
 }
-__all__ = ["Recipe", "RequestError", "analyse", "bench", "doctor", "evaluate", "export", "pretrain", "report", "resume"]
+__all__ = [
+    "Recipe",
+    "RequestError",
+    "analyse",
+    "bench",
+    "check_store",
+    "doctor",
+    "evaluate",
+    "evaluate_suite",
+    "export",
+    "pretrain",
+    "report",
+    "resume",
+    "store",
+    "views",
+]
 
 
 def __getattr__(name: str) -> Any:

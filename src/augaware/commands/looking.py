@@ -1,4 +1,4 @@
-"""The commands that say what there is: list and doctor."""
+"""Commands that say and show what is there: list, doctor, views, store, bench."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="for scripts")] = False,
 ) -> None:
     """Say what is there: data sets in ROOT, or else versions, devices and packages."""
-    from augaware import api
+    import augaware
     from augaware.doctor import COLUMNS, table
     from augaware.progress import print_table
 
-    found = api.doctor(data, download=download)
+    found = augaware.doctor(data, download=download)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     elif data is None:
@@ -104,3 +104,61 @@ def doctor(
         for row in found["datasets"]:
             if row["note"]:
                 typer.echo(f"{row['name']}: {row['note']}")
+
+
+def views(
+    data: Annotated[str, typer.Option(help="a folder of images, a tar, torchvision:NAME, shapes")],
+    out: Annotated[Path, typer.Option(help="the PNG file")],
+    count: Annotated[int, typer.Option(help="images shown")] = 6,
+    size: Annotated[int | None, typer.Option(help="side of the views in pixels")] = None,
+    seed: Annotated[int, typer.Option(help="of the draws")] = 0,
+    set: Annotated[list[str] | None, typer.Option(help="any field of the recipe, such as augment=...")] = None,
+) -> None:
+    """Draw a grid of views with their omega."""
+    import augaware
+    from augaware.recipe import parse_settings
+
+    typer.echo(
+        f"wrote {augaware.views(data, out=out, count=count, size=size, seed=seed, set=parse_settings(set or []))}"
+    )
+
+
+def store(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="the store; a run reads it with --set store=DIR")],
+    data: Annotated[
+        str | None, typer.Option(help="a folder of images, a tar, torchvision:NAME: decode it into DIR")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="side of the views in pixels, as the run will have it")] = None,
+    check: Annotated[bool, typer.Option("--check", help="read all pixels against their checksums")] = False,
+) -> None:
+    """Decode images once for many runs, or check such a store."""
+    import augaware
+
+    if data is None and not check:
+        raise RequestError("store: nothing to do; give --data SRC to build it, or --check to verify it")
+    if data is not None:
+        typer.echo(f"store {augaware.store(data, out=out, size=size)}; next: augaware pretrain --set store={out} ...")
+    if check:
+        damaged = augaware.check_store(out)
+        for line in damaged:
+            typer.echo(line)
+        if damaged:
+            raise typer.Exit(1)
+        typer.echo(f"store {out}: sound")
+
+
+def bench(
+    what: Annotated[str, typer.Argument(metavar="BENCH", help="such as augment or 'augment(sizes=[96], rounds=15)'")],
+    peers: Annotated[bool, typer.Option("--peers", help="other libraries too, those that are installed")] = False,
+    data: Annotated[str | None, typer.Option(help="a folder of images, a tar, ...; else they are drawn")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="for scripts; a new file")] = None,
+) -> None:
+    """Measure how fast the library is on this machine, beside its peers, in turns."""
+    import augaware
+    from augaware.bench.rows import remarks, table
+    from augaware.progress import print_table
+
+    record = augaware.bench(what, peers=peers, data=data, json=as_json)
+    print_table(f"{what}: medians [least, most]", *table(record["rows"], record["unit"], record["measure"]))
+    for line in remarks(record["rows"]):
+        typer.echo(line)

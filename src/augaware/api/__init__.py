@@ -1,0 +1,1 @@
+"""The commands as functions of the same names: what the command line calls, and a script or a notebook."""

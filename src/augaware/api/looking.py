@@ -1,0 +1,107 @@
+"""What is there, how views look, how fast they are made, images decoded once: as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from augaware.errors import RequestError
+
+Result = dict[str, Any]
+
+
+def doctor(data: str | Path | None = None, *, download: str | None = None) -> Result:
+    """What is there: ``{"datasets": [...]}`` in the folder ``data``, ROOT, or what this machine has.
+
+    See :func:`augaware.doctor.survey` and :func:`augaware.doctor.machine`. ``download`` fetches that data set into ROOT
+    first. Raises :class:`RequestError`.
+    """
+    from augaware.doctor import download as fetch
+    from augaware.doctor import machine, survey
+
+    if download is not None and data is None:
+        raise RequestError(f"--download {download!r}: --data ROOT is missing, the folder of data sets to fetch it into")
+    if download is not None and data is not None:
+        fetch(data, download)
+    return machine() if data is None else {"datasets": survey(data)}
+
+
+def views(
+    data: str,
+    *,
+    out: str | Path,
+    count: int = 6,
+    size: int | None = None,
+    seed: int = 0,
+    set: Mapping[str, Any] | None = None,  # the command line's --set
+) -> Path:
+    """Draw ``count`` images of ``data``, the views of each and their omega into the PNG file ``out``."""
+    import torch
+
+    from augaware.augment.plan import pipelines
+    from augaware.checkpoint import refuse_existing
+    from augaware.data.loader import open_source
+    from augaware.disk import write_output
+    from augaware.picture import views_png
+    from augaware.recipe import Recipe
+
+    if count < 1:
+        raise RequestError(f"count={count} must be at least 1")
+    refuse_existing(out)
+    chosen = {"size": size} if size is not None else {}
+    recipe = Recipe.from_fields({"data": data, **chosen, **dict(set or {})})
+    planned = pipelines(recipe)
+    source = open_source(data, recipe.decoded_side, store=recipe.store)
+    picture = views_png(source, planned, torch.arange(min(count, len(source))), seed)
+    write_output(out, picture)
+    return Path(out)
+
+
+def store(data: str, *, out: str | Path, size: int | None = None) -> Path:
+    """Decode the images of ``data`` for views of ``size`` pixels into the store ``out``; the folder that holds them.
+
+    A run with ``store=out`` in its recipe reads them there. A store that is whole is left as it is, one that was
+    interrupted is built to its end.
+    """
+    from augaware.data.loader import open_source
+    from augaware.data.mapped import Mapped
+    from augaware.progress import Display
+    from augaware.recipe import Recipe
+
+    recipe = Recipe.from_fields({"data": data, "store": str(out)} | ({} if size is None else {"size": size}))
+    with Display("decoding", total=1) as display:
+        source = open_source(data, recipe.decoded_side, progress=display.reading, store=recipe.store, say=display.line)
+    assert isinstance(source, Mapped)
+    return source.folder
+
+
+def check_store(store: str | Path) -> list[str]:
+    """Read all of a store against its checksums: a line for each image that is damaged, none where all is sound."""
+    from augaware.data.mapped import check
+    from augaware.progress import Display
+
+    with Display("checking", total=1) as display:
+        return check(str(store), display.reading)
+
+
+def bench(spec: str, *, peers: bool = False, data: str | None = None, json: str | Path | None = None) -> Result:
+    """Measure how fast: ``"augment"``, or with arguments, ``"augment(sizes=[96], rounds=15)"``.
+
+    ``peers``: other libraries too, where they are installed. ``data``: SRC of the images; None draws them. Returns
+    ``{"bench", "rows": [{"side", "size", "threads", "per_core", "wall", "spread", ...}], "environment", ...}``
+    (:func:`augaware.bench.rows.rows`), and writes it to the new file ``json``.
+    """
+    from json import dumps
+
+    from augaware.bench.run import run
+    from augaware.checkpoint import environment, refuse_existing
+    from augaware.disk import write_output
+
+    if json is not None:
+        refuse_existing(json, option="--json")
+    record = run(spec, peers, data)
+    record["environment"] = environment() | record.pop("machine")
+    if json is not None:
+        write_output(json, (dumps(record, indent=2) + "\n").encode(), option="--json")
+    return record
