@@ -50,11 +50,12 @@ class Frozen(nn.Module):
         architecture: str | None = None,
     ) -> None:
         super().__init__()
-        self.f, self.name, self.dim, self.recipe = f.eval().requires_grad_(False), name, f.dim, recipe
+        self.f, self.name, self.dim, self.recipe = f.requires_grad_(False), name, f.dim, recipe
         self.size, self.mean, self.std = size, tuple(mean), tuple(std)
         self.architecture, self.precision = architecture, "fp32"
         self.run: Run | None = None
         self.kept: Kept | None = None
+        self.eval()
 
     def __repr__(self) -> str:
         device = next((p.device for p in self.f.parameters()), "cpu")

@@ -38,7 +38,7 @@ class Done(Shown):
         """The table, beside the best that others published."""
         columns, rows = self.table.beside()
         failed = [KeyValues(self.failed, "could not be done")] if self.failed else []
-        return [Beside("", columns, rows, NOTE), *failed, Text(f"written to {self.folder}: .md, .csv, .tex")]
+        return [Beside("", columns, rows, NOTE), Text(f"written to {self.folder}: .md, .csv, .tex"), *failed]
 
 
 def run_suite(

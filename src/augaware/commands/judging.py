@@ -33,6 +33,7 @@ def evaluate(
     """Put tasks to a frozen encoder."""
     import augaware
     from augaware.frozen import load_encoder
+    from augaware.report.terminal import text
 
     if (suite is None) != bool(task):  # a wrong request, which the function words
         augaware.evaluate(encoder, task or (), suite=suite)
@@ -43,7 +44,7 @@ def evaluate(
             tell(result["task"], result)
         return
     done = augaware.evaluate_suite(frozen, suite, data=data, out=out, against=against or (), told=tell)
-    typer.echo(done)
+    typer.echo(text(done.parts()[:2]))  # what could not be done has been told
     if done.failed:
         raise RequestError(
             f"{len(done.failed)} of {len(done.results) + len(done.failed)} tasks could not be done; see above"

@@ -19,8 +19,7 @@ from augaware.report.plots import thin
 from augaware.report.tables import numbers, printable, view
 
 WIDE = 200  # letters of a line where no terminal says how many
-READ = 100  # letters of a line of prose
-SHORT = 60  # letters of a value that stands beside its name
+READ = 100  # letters of a line of prose, and of a name with its value beside it
 BLOCKS = "▁▂▃▄▅▆▇█"
 POINTS = 40  # of a curve in a line
 
@@ -60,12 +59,12 @@ def _prose(paragraphs: str, width: int) -> Iterator[str]:
 
 def _items(items: dict[str, str]) -> Iterator[str]:
     """Each name with its value beside it; below it where one of them is long."""
-    if any("\n" in value or len(value) > SHORT for value in items.values()):
+    room = max((len(key) for key in items), default=0)
+    if any("\n" in value or room + len(value) > READ for value in items.values()):
         for key, value in items.items():
             yield f"  {printable(key)}"
             yield from (f"      {printable(line)}" for line in value.split("\n"))
         return
-    room = max((len(key) for key in items), default=0)
     yield from (f"{printable(key):<{room}}  {printable(value)}".rstrip() for key, value in items.items())
 
 
