@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import augaware
 from augaware import auto, cli, lookup
+from augaware.api.listing import KINDS
 from augaware.augment.plan import Camera
 from augaware.cli import main
 from augaware.data.loader import open_source
@@ -357,11 +358,13 @@ def test_list_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> 
         augaware.list("hots")
 
 
-def test_recipes_come_by_kind_ours_first_and_each_is_whole() -> None:
+def test_recipes_come_by_kind_presets_first_and_each_is_whole() -> None:
     found = augaware.recipes()
     assert sorted(entry["name"] for entry in found) == lookup.names("recipes")
-    published = [entry["name"].startswith(("paper_", "augself_")) for entry in found]
-    assert published == sorted(published)
+    kinds = [entry["kind"] for entry in found]
+    assert [kind for kind in KINDS if kind in kinds] == list(dict.fromkeys(kinds))  # each together, in this order
+    assert all((e["kind"] == KINDS[2]) == e["name"].startswith(("paper_", "augself_")) for e in found)
+    assert all((e["kind"] == KINDS[0]) == (e["recipe"]["data"] == "images") for e in found)
     for entry in found:
         assert Recipe.from_fields(entry["recipe"]) == lookup.build("recipes", entry["name"])
         assert entry["expected"]

@@ -25,6 +25,8 @@ ROOMS = {
     "suites": "suites",
 }
 PUBLISHED = ("paper_", "augself_")  # how a recipe of a paper's own setting is called
+ANY = "images"  # the data of a recipe for images of one's own
+KINDS = ("presets by domain", "of our own experiments", "settings of papers")
 
 
 def list(what: str | None = None) -> Record:
@@ -71,7 +73,7 @@ def _published(name: str) -> dict[str, Any]:
 
 
 def recipes(name: str | None = None) -> Results | Record:
-    """All recipes, ours by domain first, then those of papers; or one, by its name or as a spec with arguments.
+    """All recipes, presets by domain first, those of papers last; or one, by its name or as a spec with arguments.
 
     ``{"name", "kind", "spec", "summary", "reasons", "expected", "command", "recipe"}`` each: ``reasons`` the paragraphs
     of its docstring, ``recipe`` all fields. Raises :class:`RequestError`.
@@ -80,8 +82,8 @@ def recipes(name: str | None = None) -> Results | Record:
 
     if name is not None:
         return Record(_recipe(name), recipe)
-    order = sorted(lookup.names("recipes"), key=lambda known: (known.startswith(PUBLISHED), known))
-    return Results([_recipe(known) for known in order], recipes)
+    found = [_recipe(known) for known in lookup.names("recipes")]
+    return Results(sorted(found, key=lambda one: KINDS.index(one["kind"])), recipes)
 
 
 def _recipe(spec: str) -> dict[str, Any]:
@@ -92,11 +94,11 @@ def _recipe(spec: str) -> dict[str, Any]:
     summary, *rest = (" ".join(paragraph.split()) for paragraph in doc.split("\n\n"))
     command = rest.pop() if rest and rest[-1].startswith(("augaware ", "make ")) else ""
     if spec != name or not command:
-        source = "" if made.data else " --data FOLDER"
+        source = " --data FOLDER" if made.data == ANY else ""
         command = f'augaware pretrain --recipe "{spec}"{source} --out runs/{name}'
     return {
         "name": name,
-        "kind": "settings of papers" if name.startswith(PUBLISHED) else "presets",
+        "kind": KINDS[2] if name.startswith(PUBLISHED) else KINDS[0 if made.data == ANY else 1],
         "spec": said["spec"] if spec == name else spec,
         "summary": summary,
         "reasons": [paragraph for paragraph in rest if not paragraph.startswith(lookup.EXPECTED)],
