@@ -51,7 +51,9 @@ def test_names_are_completed(words: str, room: str, begins: str) -> None:
 
 
 def test_commands_and_what_can_be_listed_are_completed() -> None:
-    assert {command.name or command.callback.__name__ for command in app.registered_commands} == set(asked("augaware "))
+    assert {(c.name or c.callback.__name__).replace("_", "-") for c in app.registered_commands} == set(
+        asked("augaware ")
+    )
     assert asked("augaware list ") == list(ROOMS)
     assert asked("augaware pretrain --precision b") == ["bf16"]
     assert "--recipe" in asked("augaware pretrain --re")
