@@ -46,8 +46,8 @@ def run(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return start(recipe, tmp_path_factory.mktemp("runs") / "told")
 
 
-def asked(frozen: Frozen, images: Shapes, run: Run | None = None) -> Subject:
-    return subject(frozen, images, 0, None, run)
+def asked(frozen: Frozen, images: Shapes) -> Subject:
+    return subject(frozen, images, 0)
 
 
 def test_the_recipes_augmentations_come_first_and_the_librarys_others_after(alone: Alone) -> None:
@@ -181,7 +181,7 @@ def test_a_diverged_encoder_is_called_so(images: Shapes) -> None:
 
 def test_an_encoder_is_left_as_it_was(run: Run, images: Shapes) -> None:
     frozen = load_encoder(str(run.path), device="cpu")
-    one = asked(frozen, images, run)
+    one = asked(frozen, images)
     frozen.f.train()
     before = {k: v.clone() for k, v in frozen.state_dict().items()}
     one.embed(["flip"])
@@ -196,7 +196,7 @@ def test_the_projector_of_a_run_is_that_which_was_trained_and_is_told_omega(run:
     objective = load_objective(run, frozen.f)
     assert objective is not None
     assert all(torch.equal(v, state["model"][k]) for k, v in objective.state_dict().items())
-    found = asked(frozen, images, run).embed(["color_jitter"])
+    found = asked(frozen, images).embed(["color_jitter"])
     with torch.no_grad():
         assert torch.allclose(found.z, objective.online.g(found.y, found.omega), atol=1e-5)
         identity = {name: torch.zeros_like(w) for name, w in found.omega.items()}
@@ -213,14 +213,14 @@ def test_a_checkpoint_of_another_recipe_is_refused(run: Run) -> None:
 @pytest.mark.parametrize("host", ["supervised()", "dino(output_dim=16, hidden_dim=16, bottleneck_dim=8)"])
 def test_the_projector_of_every_kind_of_host_is_found(host: str, small: Recipe, tmp_path: Path) -> None:
     made = start(small.changed({"host": host, "epochs": 1}), tmp_path / "run")
-    assert asked(load_encoder(str(made.path), device="cpu"), Shapes(8, size=16), made).embed().z.shape[1] > 1
+    assert asked(load_encoder(str(made.path), device="cpu"), Shapes(8, size=16)).embed().z.shape[1] > 1
 
 
 def test_references_are_the_pixels_the_untrained_network_and_those_that_are_named(run: Run, images: Shapes) -> None:
     frozen = load_encoder(str(run.path), device="cpu")
     against = compared_with(frozen, ["random/resnet18", str(run.path)])
     assert list(against) == ["pixels", "untrained", "random/resnet18", str(run.path)]
-    one = subject(frozen, images, 0, None, run, against)
+    one = subject(frozen, images, 0, None, against)
     assert {name: other.alone.own for name, other in one.references.items()} == dict.fromkeys(against, one.alone.own)
     assert one.references["untrained"].encoder.dim == frozen.dim
     assert not torch.equal(one.references["untrained"].embed().y, one.embed().y)
@@ -289,7 +289,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_a_result_says_all_that_it_takes_to_make_it_again(toy: str, images: Shapes, tmp_path: Path) -> None:
     frozen = known(Keeps)
-    one = subject(frozen, images, 0, None, None, {"other": freeze(nn.Flatten(), "x", 8, MEAN, STD)})
+    one = subject(frozen, images, 0, None, {"other": freeze(nn.Flatten(), "x", 8, MEAN, STD)})
     heard: list[str] = []
     (result,) = analyse(frozen, one, [toy], tmp_path / "analysis", heard.append)
     written = json.loads((tmp_path / "analysis" / "augaware_toys.mean.json").read_text())
@@ -312,7 +312,7 @@ def test_a_result_says_all_that_it_takes_to_make_it_again(toy: str, images: Shap
 
 
 def test_who_cannot_be_asked_is_refused_by_name_and_left_out_otherwise(toy: str, images: Shapes) -> None:
-    one = subject(known(Keeps), images, 0, None, None, {"narrow": freeze(nn.Flatten(), "x", 4, MEAN, STD)})
+    one = subject(known(Keeps), images, 0, None, {"narrow": freeze(nn.Flatten(), "x", 4, MEAN, STD)})
     (result,) = analyse(one.encoder, one, [f"{toy}(least=100)"])  # type: ignore[arg-type]
     assert list(result["encoders"]) == ["Keeps"]
     with pytest.raises(RequestError, match="too narrow; take a wider one"):
@@ -379,9 +379,8 @@ def test_a_network_of_yours_that_cannot_be_asked_is_refused_in_a_line() -> None:
         RequestError, match=r"Sized cannot take images of 3 x 96 x 96 .*--size 224, or freeze\(network, size=224\)"
     ):
         augaware.analyse(Sized(32), data="shapes(n=8)")
-    with pytest.raises(RequestError, match=r"size, device, \.\.\. are for an encoder by name; wrap yours"):
-        augaware.analyse(Sized(32), data="shapes(n=8)", size=32)
-
+    with pytest.raises(RequestError, match=r"size, device, \.\.\. of an encoder that is frozen are its own"):
+        augaware.analyse(freeze(Sized(32), size=32), data="shapes(n=8)", size=32)
     with pytest.raises(RequestError, match="VisionTransformer cannot take images of 3 x 32 x 32"):
         augaware.analyse("random/timm/vit_tiny_patch16_224", data="shapes(n=8)", size=32)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from augaware import lookup
+from augaware.api.listing import ROOMS
 from augaware.cli import main
-from augaware.commands.looking import ROOMS
 from augaware.pretrain import Trainer
 
 SMALL = [

@@ -250,7 +250,13 @@ def test_doctor_prints_a_table_and_json(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["doctor", "--data", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     line = next(line for line in shown.splitlines() if " pets " in line)
-    assert [cell.strip() for cell in line.split("│")[1:-1]] == ["pets", "incomplete", "8 / 2940", "2 / 740", "2 / 3669"]
+    assert [cell.strip() for cell in line.split("  ") if cell] == [
+        "pets",
+        "incomplete",
+        "8 / 2940",
+        "2 / 740",
+        "2 / 3669",
+    ]
     assert "pets: 7337 of its images are missing: unpack the archive again" in shown
     assert "dtd: augaware doctor --data ROOT --download dtd" in shown
     assert main(["doctor", "--data", str(tmp_path), "--json"]) == 0

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from augaware import progress
-from augaware.progress import Display, amount, duration, print_table
+from augaware.progress import Display, amount, duration
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,3 @@ def test_an_error_inside_is_not_swallowed_and_the_terminal_is_restored(monkeypat
     with pytest.raises(KeyboardInterrupt), Display("job", 10):
         raise KeyboardInterrupt
     assert screen.getvalue().rfind("\x1b[?25h") > screen.getvalue().rfind("\x1b[?25l")  # the cursor is shown again
-
-
-def test_a_name_that_looks_like_markup_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table("What [/x] keeps", ["[red]a", "b"], [["[bold]crop[/bold]", "[/]"]])
-    printed = capsys.readouterr().out
-    assert all(text in printed for text in ("What [/x] keeps", "[red]a", "[bold]crop[/bold]", "[/]"))

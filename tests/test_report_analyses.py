@@ -13,6 +13,7 @@ from augaware.report import analyses
 from augaware.report.answer import answer, verdict, write_page
 from augaware.report.parts import Group, Lines, Part, Picture, Section, Table, Value
 from augaware.report.runs import report
+from augaware.report.tables import view
 from test_report_page import HOSTILE, Page, png
 
 
@@ -78,8 +79,8 @@ def test_the_answer_says_what_is_kept_and_lost_and_what_training_did() -> None:
     assert [row[:2] for row in said.table.rows] == [["color_jitter", "lost"], ["crop", "in part"], ["flip", "kept"]]
     assert said.table.rows[0][2] == Value(0.05, low=0.02, high=0.08)
     assert said.table.rows[1][3] is None  # not measured
-    assert said.lines is not None
-    assert said.lines[2][0] == ["color_jitter", "lost", "0.05 [0.02, 0.08]", "0.80 [0.70, 0.90]", "0.40 [0.30, 0.50]"]
+    shown = [cell.text for cell in view(said.table).rows[0]]
+    assert shown == ["color_jitter", "lost", "0.05 [0.02, 0.08]", "0.80 [0.70, 0.90]", "0.40 [0.30, 0.50]"]
 
 
 @pytest.mark.parametrize(("skill", "word"), [(-0.2, "lost"), (0.09, "lost"), (0.1, "in part"), (0.5, "kept")])
@@ -126,7 +127,7 @@ def test_the_answer_says_what_is_told_of_colours_and_whether_omega_is_used() -> 
     ]
     unused = answer([result("condition_check", {"mine": used[1:2]})])
     assert unused.sentences[-1].startswith("It does not use the augmentation parameters that it is told")
-    assert answer([]).lines is None
+    assert answer([]).table is None
 
 
 def test_a_measure_has_a_table_with_a_row_for_each_encoder_and_a_column_for_each_thing() -> None:

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what the names below are, for who reads types
     from augaware.api.exporting import export
     from augaware.api.judging import analyse, evaluate, evaluate_suite, report
+    from augaware.api.listing import list as list  # typed, but not in __all__
+    from augaware.api.listing import recipes
     from augaware.api.looking import bench, check_store, doctor, store, views
-    from augaware.api.training import pretrain, resume
+    from augaware.api.run import Run
+    from augaware.api.training import demo, pretrain, resume
     from augaware.errors import RequestError
     from augaware.recipe import Recipe
 
@@ -34,20 +37,27 @@ _PUBLIC = {
     "store": "augaware.api.looking",
     "check_store": "augaware.api.looking",
     "bench": "augaware.api.looking",
+    "list": "augaware.api.listing",
+    "recipes": "augaware.api.listing",
+    "demo": "augaware.api.training",
+    "Run": "augaware.api.run",
     "Recipe": "augaware.recipe",
     "RequestError": "augaware.errors",
 }
-__all__ = [
+__all__ = [  # without list: "from augaware import *" leaves Python's own as it is
     "Recipe",
     "RequestError",
+    "Run",
     "analyse",
     "bench",
     "check_store",
+    "demo",
     "doctor",
     "evaluate",
     "evaluate_suite",
     "export",
     "pretrain",
+    "recipes",
     "report",
     "resume",
     "store",

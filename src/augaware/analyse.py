@@ -6,9 +6,9 @@ OUT/analysis/<analysis>-1.png   pictures, with what each shows under "pictures"
 
 from __future__ import annotations
 
-import copy
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -21,35 +21,20 @@ from augaware import lookup
 from augaware.analysis.alone import Alone
 from augaware.analysis.base import Analysis, Number
 from augaware.analysis.subject import Subject
-from augaware.checkpoint import Run, environment
+from augaware.checkpoint import environment
 from augaware.data.base import Source
 from augaware.data.loader import keep, open_source
 from augaware.data.store import Part
 from augaware.disk import write_file
 from augaware.errors import RequestError
 from augaware.evaluate import slug
-from augaware.frozen import Frozen, freeze, load_encoder, load_objective
+from augaware.frozen import AnyEncoder, Frozen, load_encoder, load_objective
 from augaware.random import epoch_order
 from augaware.recipe import DEFAULT_AUGMENT
 from augaware.tasks.features import device_of
 
 ALL = "all"
 PIXELS = "random/pixels"
-
-
-def whom(
-    encoder: str | nn.Module, architecture: str | None, size: int | None, device: str, precision: str
-) -> tuple[Frozen, Run | None]:
-    """The encoder that is asked about, frozen, and its run where it is one of ours; the rest is how a name is loaded.
-
-    A network of the caller's is copied: it may train on. Raises :class:`RequestError`.
-    """
-    if isinstance(encoder, str):
-        frozen = load_encoder(encoder, architecture, size, device, precision)
-        return frozen, Run.open(encoder) if frozen.recipe else None
-    if (architecture, size, device, precision) != (None, None, "auto", "fp32"):
-        raise RequestError("size, device, ... are for an encoder by name; wrap yours: freeze(network, size=...)")
-    return encoder if isinstance(encoder, Frozen) else freeze(copy.deepcopy(encoder)), None
 
 
 def looked_at(data: str, count: int, seed: int, size: int) -> Source:
@@ -66,8 +51,7 @@ def subject(
     images: Source,
     seed: int,
     augment: Sequence[str] | None = None,
-    run: Run | None = None,
-    against: Mapping[str, Frozen | Run] | None = None,
+    against: Mapping[str, Frozen] | None = None,
 ) -> Subject:
     """``frozen`` with what it is shown. ``augment`` None: that of its recipe. ``against``: the references, by name.
 
@@ -76,33 +60,29 @@ def subject(
     frozen.check_size()
     given = augment if augment is not None else frozen.recipe.get("augment", DEFAULT_AUGMENT)
     alone = Alone(given, frozen.size, frozen.mean, frozen.std)
-    objective = None if run is None else load_objective(run, frozen.f)
-    references = {}
-    for name, other in (against or {}).items():
-        encoder = other if isinstance(other, Frozen) else load_encoder(str(other.path), device=str(device_of(frozen)))
-        references[name] = subject(encoder, images, seed, given, other if isinstance(other, Run) else None)
+    objective = None if frozen.run is None else load_objective(frozen.run, frozen.f)
+    references = {name: subject(other, images, seed, given) for name, other in (against or {}).items()}
     return Subject(frozen, images, alone, len(images), seed, objective, references)
 
 
-def compared_with(frozen: Frozen, against: Sequence[str]) -> dict[str, Frozen | Run]:
+def compared_with(frozen: Frozen, against: Sequence[AnyEncoder]) -> dict[str, Frozen]:
     """The references by name: the raw pixels, the same network untrained where it is known, then ``against``."""
-    names = {"pixels": PIXELS}
+    names, device = {"pixels": PIXELS}, str(device_of(frozen))
     if frozen.architecture is not None:
         names["untrained"] = f"random/{frozen.architecture}"
-    found: dict[str, Frozen | Run] = {}
+    found: dict[str, Frozen] = {}
     for name, encoder in names.items():
         if encoder != frozen.name:  # which may be called as a reference is: a run in the folder untrained
-            found[name if name != frozen.name else encoder] = load_encoder(
-                encoder, size=frozen.size, device=str(device_of(frozen))
-            )
-    for encoder in against:
-        other = Run.open(encoder) if Path(encoder).is_dir() else load_encoder(encoder, device=str(device_of(frozen)))
-        name = other.path.name if isinstance(other, Run) else other.name
-        if name in found or name == frozen.name:
-            name = encoder
-        if name == frozen.name:
+            found[name if name != frozen.name else encoder] = load_encoder(encoder, size=frozen.size, device=device)
+    for given in against:
+        other = given if isinstance(given, Frozen) else load_encoder(given, device=device)
+        name = other.name
+        if (name in found or name == frozen.name) and not isinstance(given, nn.Module):
+            name = os.fspath(given)
+        if name == frozen.name or name in found:
             raise RequestError(
-                f"--against {encoder!r} has the name of the encoder that is asked about; write a folder as ./{encoder}"
+                f"--against {name!r} has the name of the encoder that is asked about, or of another; write a folder as "
+                f"./{name}, or give freeze(network, name='other')"
             )
         found[name] = other
     return found

@@ -11,12 +11,13 @@ from typing import Any
 
 import typer
 
-from augaware.commands import exporting, judging, looking, training
+from augaware.commands import exporting, judging, listing, looking, training
 from augaware.errors import RequestError, RunError
+from augaware.launched import first
 
+NAME = "augaware"  # a shell that completes asks by _AUGAWARE_COMPLETE
 app = typer.Typer(
     help="Augmentation-aware self-supervised learning: any host x any way of using omega.",
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 _UsageError: Any = typer.BadParameter.__mro__[2]  # ClickException: click's, or that of the copy inside newer typer
@@ -26,7 +27,8 @@ app.command("eval")(judging.evaluate)
 app.command()(judging.analyse)
 app.command()(judging.report)
 app.command()(exporting.export)
-app.command("list")(looking.list_)
+app.command()(listing.list)
+app.command()(listing.recipes)
 app.command()(looking.doctor)
 app.command()(looking.views)
 app.command()(looking.store)
@@ -38,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        result = app(given or ["--help"], standalone_mode=False)
+        result = app(given or ["--help"], prog_name=NAME, standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except RequestError as error:
         return _refuse(str(error))
@@ -50,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(error.format_message() + _value_of(error, given))
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-    if code == 130:  # newer typer turns the interrupt into a result
+    if code == 130 and first():  # newer typer turns the interrupt into a result
         print("stopped; continue a run with: augaware resume DIR", file=sys.stderr)
     return code
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from augaware.progress import print_table
 from augaware.recipes.demo import demo as recipe
 from augaware.report.page import Bars, Picture, Scatter, Section, Table, Text, Value, render, save
+from augaware.report.terminal import text
 
 Result = Mapping[str, Any]
 
@@ -116,7 +116,7 @@ def page(
     kept = table(results, baselines)
     gain = differences(results)
     for part in (kept, gain):
-        show(part)
+        print(text([part]))
     bars = Bars(
         "What a linear probe reads off the frozen features (R2 or accuracy; bars are standard deviations over seeds)",
         [TITLES.get(c, c) for c in SHOWN],
@@ -214,14 +214,3 @@ def _neighbours(encoders: Mapping[str, str], seed: int) -> Picture:
         png,
         note=f"Encoders of seed {seed}. Look at whether neighbours share the query's colours or only its pattern.",
     )
-
-
-def show(part: Table) -> None:
-    """The table on the terminal."""
-    print_table(part.caption, part.columns, [[_cell(cell) for cell in row] for row in part.rows])
-
-
-def _cell(cell: object) -> str:
-    if isinstance(cell, Value):
-        return f"{cell.mean:.2f}" + ("" if cell.sd is None else f" ± {cell.sd:.2f}")
-    return f"{cell:.2f}" if isinstance(cell, float) else str(cell)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augaware import lookup
+from augaware import auto, lookup
 from augaware.augment.plan import pipelines
 from augaware.checkpoint import Run, check_device, load_weights, seeded_encoder
 from augaware.distributed import join
@@ -23,6 +26,8 @@ from augaware.recipe import Recipe
 from augaware.tasks.kept import Kept
 
 ACCEPTED = "a run folder, timm/NAME, random/NAME or a .safetensors file"
+Named = str | os.PathLike[str]
+AnyEncoder = Named | nn.Module  # ENCODER in Python: by name, or the network itself
 DEFAULT = Recipe(data="")
 PRECISIONS = ("fp32", "bf16")
 
@@ -30,8 +35,8 @@ PRECISIONS = ("fp32", "bf16")
 class Frozen(nn.Module):
     """f as tasks see it: with the input it was trained for and the recipe it came from (empty when not ours).
 
-    ``architecture`` is the spec of f, where it is known; ``precision`` of its passes, fp32 or bf16; ``kept``: where its
-    features are kept, if anywhere.
+    ``architecture`` is the spec of f, where it is known; ``precision`` of its passes, fp32 or bf16; ``run``: the run
+    folder that it is of; ``kept``: where its features are kept, if anywhere.
     """
 
     def __init__(
@@ -45,10 +50,17 @@ class Frozen(nn.Module):
         architecture: str | None = None,
     ) -> None:
         super().__init__()
-        self.f, self.name, self.dim, self.recipe = f.eval().requires_grad_(False), name, f.dim, recipe
+        self.f, self.name, self.dim, self.recipe = f.requires_grad_(False), name, f.dim, recipe
         self.size, self.mean, self.std = size, tuple(mean), tuple(std)
         self.architecture, self.precision = architecture, "fp32"
+        self.run: Run | None = None
         self.kept: Kept | None = None
+        self.eval()
+
+    def __repr__(self) -> str:
+        device = next((p.device for p in self.f.parameters()), "cpu")
+        what = f"{self.dim} features of images at {self.size} px, {self.precision} on {device}"
+        return f"frozen encoder {self.name}: {self.architecture or type(self.f.backbone).__name__}, {what}"
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, size, size) -> features (B, dim)."""
@@ -71,42 +83,56 @@ class Frozen(nn.Module):
 
 
 def load_encoder(
-    encoder: str,
+    encoder: AnyEncoder,
     architecture: str | None = None,
     size: int | None = None,
     device: str = "auto",
     precision: str = "fp32",
 ) -> Frozen:
-    """ENCODER frozen: a run folder, ``timm/NAME`` (pretrained), ``random/NAME`` or a ``.safetensors`` file.
+    """ENCODER frozen: a run folder, ``timm/NAME`` (pretrained), ``random/NAME`` or a ``.safetensors`` file, by name.
 
     A weights file without the ``config.json`` of an export beside it needs its ``architecture`` (an encoder spec).
-    ``size`` in pixels overrides what the encoder was trained for; ``precision`` is fp32 or bf16. Raises
-    :class:`RequestError`.
+    ``size`` in pixels overrides what the encoder was trained for; ``precision`` is fp32 or bf16. A network of yours is
+    copied, as it may train on, and frozen by :func:`freeze`; with ``device`` auto it stays where it is. One that is
+    frozen is taken as it is. Raises :class:`RequestError`.
     """
+    if isinstance(encoder, Frozen):
+        if (architecture, size, device, precision) != (None, None, "auto", "fp32"):
+            raise RequestError("size, device, ... of an encoder that is frozen are its own; give them as it is loaded")
+        return encoder
     if precision not in PRECISIONS:
         raise RequestError(f"precision {precision!r} is unknown; accepted for evaluation: {', '.join(PRECISIONS)}")
     if size is not None and size < 1:
         raise RequestError(f"size={size} must be at least 1 pixel")
     check_device(device)
-    path = Path(encoder).expanduser()
-    if encoder.endswith(".safetensors"):
-        frozen = _from_file(path, architecture)
-    elif path.is_dir():
-        frozen = _from_run(Run.open(path))
-    elif encoder.startswith("random/"):
-        spec = encoder.removeprefix("random/")
-        frozen = Frozen(seeded_encoder(spec, seed=0), encoder, {}, DEFAULT.size, DEFAULT.mean, DEFAULT.std, spec)
-    elif encoder.startswith("timm/"):
-        frozen = _pretrained_timm(encoder)
+    if isinstance(encoder, nn.Module):
+        if architecture is not None:
+            raise RequestError(f"architecture={architecture!r} is for a .safetensors file; a network has its own")
+        frozen = freeze(copy.deepcopy(encoder), size=size)
+        here = next((p.device.type for p in frozen.parameters()), "cpu")
+        chosen = here if device == "auto" else device
     else:
-        raise RequestError(f"encoder {encoder!r} was not found; accepted: {ACCEPTED}")
+        frozen = _by_name(os.fspath(encoder), architecture)
+        chosen = auto.device().value if device == "auto" else device
     frozen.size, frozen.precision = size or frozen.size, precision
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    chosen = join(chosen)
-    placed: Frozen = frozen.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    placed: Frozen = frozen.to(join(chosen), memory_format=torch.channels_last)  # type: ignore[call-overload]
     if size is not None:
         placed.check_size()
     return placed
+
+
+def _by_name(encoder: str, architecture: str | None) -> Frozen:
+    path = Path(encoder).expanduser()
+    if encoder.endswith(".safetensors"):
+        return _from_file(path, architecture)
+    if path.is_dir():
+        return _from_run(Run.open(path))
+    if encoder.startswith("random/"):
+        spec = encoder.removeprefix("random/")
+        return Frozen(seeded_encoder(spec, seed=0), encoder, {}, DEFAULT.size, DEFAULT.mean, DEFAULT.std, spec)
+    if encoder.startswith("timm/"):
+        return _pretrained_timm(encoder)
+    raise RequestError(f"encoder {encoder!r} was not found; accepted: {ACCEPTED}")
 
 
 def _from_run(run: Run) -> Frozen:
@@ -128,7 +154,9 @@ def _from_run(run: Run) -> Frozen:
             )
         weights = {k.removeprefix("online.f."): v for k, v in state["model"].items() if k.startswith("online.f.")}
         f.load_state_dict(weights)
-    return Frozen(f, run.path.name, asdict(recipe), recipe.size, recipe.mean, recipe.std, spec)
+    frozen = Frozen(f, run.path.name, asdict(recipe), recipe.size, recipe.mean, recipe.std, spec)
+    frozen.run = run
+    return frozen
 
 
 def load_objective(run: Run, f: Encoder) -> Objective | None:
@@ -158,14 +186,24 @@ def load_objective(run: Run, f: Encoder) -> Objective | None:
 
 def freeze(
     network: nn.Module,
-    name: str = "encoder",
-    size: int = DEFAULT.size,
-    mean: tuple[float, float, float] = DEFAULT.mean,  # type: ignore[assignment]
-    std: tuple[float, float, float] = DEFAULT.std,  # type: ignore[assignment]
+    name: str = "",
+    size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Frozen:
-    """A network of yours, frozen: normalised images (B, 3, size, size) -> features (B, dim)."""
+    """A network of yours, frozen: normalised images (B, 3, size, size) -> features (B, dim).
+
+    A model of timm loses its classifier, and what is not given is of its ``pretrained_cfg``; else it is that of a
+    recipe: 96 px and ImageNet's mean and standard deviation.
+    """
+    given: dict[str, Any] = {"name": "encoder", "size": DEFAULT.size, "mean": DEFAULT.mean, "std": DEFAULT.std}
+    config = getattr(network, "pretrained_cfg", None)
+    if isinstance(config, dict) and callable(reset := getattr(network, "reset_classifier", None)):
+        reset(0)
+        given |= _of_timm(network) | {"name": config.get("architecture") or "encoder"}
+    size, mean, std = size or given["size"], mean or given["mean"], std or given["std"]
     f = network if isinstance(network, Encoder) else Encoder(network, feature_dim(network, size))
-    return Frozen(f, name, {}, size, mean, std)
+    return Frozen(f, name or given["name"], {}, size, mean, std)
 
 
 def _from_file(path: Path, architecture: str | None) -> Frozen:
@@ -201,7 +239,6 @@ def _config(weights: Path) -> dict[str, Any]:
 
 def _pretrained_timm(name: str) -> Frozen:
     import timm
-    from timm.data.config import resolve_model_data_config
 
     f = build_encoder(name)  # an unknown name is said first
     try:
@@ -211,5 +248,12 @@ def _pretrained_timm(name: str) -> Frozen:
             f"encoder {name!r}: its weights cannot be fetched ({type(error).__name__}; no network?); "
             f"use random/{name} for random weights or a .safetensors file with --encoder {name}"
         ) from None
+    return Frozen(Encoder(model, f.dim), name, {}, **_of_timm(model), architecture=name)
+
+
+def _of_timm(model: nn.Module) -> dict[str, Any]:
+    """Size, mean and std of the images that a model of timm was trained on."""
+    from timm.data.config import resolve_model_data_config
+
     config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
-    return Frozen(Encoder(model, f.dim), name, {}, config["input_size"][1], config["mean"], config["std"], name)
+    return {"size": config["input_size"][1], "mean": config["mean"], "std": config["std"]}

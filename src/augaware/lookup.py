@@ -45,6 +45,7 @@ CONTEXT = {
 }  # leading arguments that the library passes, not the spec
 EXPECTED = "Expected:"
 TRUSTED = "AUGAWARE_PLUGINS"  # packages, separated by commas
+_ALONE = re.compile(r"""^__all__ = [\[(]\s*["']\w+["'],?\s*[\])]""", re.MULTILINE)
 _CALL = re.compile(r"\s*(?P<name>[A-Za-z_][\w.]*)\s*(?P<arguments>\(.*\))?\s*", re.DOTALL)
 
 
@@ -80,7 +81,7 @@ def parse(text: str, kind: str = "spec") -> Spec:
 
 
 def names(room: str) -> list[str]:
-    """The plug-ins of a room, sorted: its modules with a single-entry ``__all__``."""
+    """The plug-ins of a room, sorted: its modules with a single-entry ``__all__``. None of them is imported."""
     package = importlib.import_module(f"augaware.{room}")
     found = []
     for module in pkgutil.iter_modules(package.__path__):
@@ -91,13 +92,16 @@ def names(room: str) -> list[str]:
 
 
 def _is_plugin(room: str, name: str) -> bool:
-    """Whether the room's file ``name`` declares exactly one public name."""
-    return len(getattr(importlib.import_module(f"augaware.{room}.{name}"), "__all__", ())) == 1
+    """Whether the room's file ``name`` declares exactly one public name, as it is written."""
+    module = f"augaware.{room}.{name}"
+    spec = importlib.util.find_spec(module)
+    text = getattr(spec.loader, "get_source", str)(module) if spec is not None else ""
+    return _ALONE.search(text or "") is not None
 
 
 def has(room: str, name: str) -> bool:
     """Whether the room has plug-in ``name``; of its files only that one is imported."""
-    return importlib.util.find_spec(f"augaware.{room}.{name}") is not None and _is_plugin(room, name)
+    return _is_plugin(room, name)
 
 
 def load(room: str, name: str) -> Any:

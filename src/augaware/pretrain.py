@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from augaware.stop import Stop
 from augaware.telling import Teller
 from augaware.views import View
 
+PATIENT = 3.0  # seconds in which augmentations that are compiled already are read from the disk
 SETTLED = 100  # steps before which the embeddings of a healthy run may still all point one way
 
 
@@ -132,18 +134,18 @@ class Trainer:
             recipe.data, recipe.decoded_side, memory, display.reading, store=recipe.store, say=display.line
         )
         objective = self._built(len(self.source.classes) if self.source.labels is not None else None)
-        if compiled is not None:
-            if not compiled.done():
-                display.line("compiling the fused augmentations, once on this machine: some 15 seconds")
-            reason = compiled.result()
-            if recipe.engine == "fused":
-                require(reason)
         self.steps_per_epoch = len(self.source) // recipe.batch_size
         if self.steps_per_epoch == 0:
             raise RequestError(
                 f"batch_size={recipe.batch_size} is larger than the data: "
                 f"{recipe.data!r} has {len(self.source)} images; use --batch-size {max(2, len(self.source))} or less"
             )
+        if compiled is not None:  # last: a wrong request is said without waiting, and without a line before it
+            if not wait([compiled], PATIENT).done:
+                display.line("compiling the fused augmentations, once on this machine: some 15 seconds")
+            reason = compiled.result()
+            if recipe.engine == "fused":
+                require(reason)
         self.total_steps = recipe.epochs * self.steps_per_epoch
         return objective
 

@@ -29,6 +29,7 @@ from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from augaware import auto, launched
 from augaware.errors import RequestError, RunError
 from augaware.recipe import Recipe
 from augaware.watch import BEAT, Watch
@@ -43,15 +44,8 @@ class Started(ClusterEnvironment):
     creates_processes_externally = True
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        slurm = "RANK" not in environ and int(environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-        names = (
-            ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_NODEID")
-            if slurm
-            else ("RANK", "WORLD_SIZE", "LOCAL_RANK", "GROUP_RANK")
-        )
-        self._rank, self.world, self._local, self._node = (
-            int(environ.get(name, default)) for name, default in zip(names, "0100", strict=True)
-        )
+        slurm = launched.by_slurm(environ)
+        self._rank, self.world, self._local, self._node = launched.place(environ)
         if slurm:
             self.nodes = int(environ.get("SLURM_STEP_NUM_NODES", "1"))
             nodes = environ.get("SLURM_STEP_NODELIST", "127.0.0.1")
@@ -261,12 +255,10 @@ def fabric(group: Processes, recipe: Recipe, some_unused: bool, shard: Callable[
 
 def precision(recipe: Recipe) -> Any:
     """Fabric's name for the recipe's precision; auto is bf16 where the hardware multiplies it natively."""
-    if recipe.precision != "auto":
-        return {"fp32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
-    if recipe.device != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    native = torch.cpu.get_capabilities()
-    return "bf16-mixed" if native.get("avx512_bf16") or native.get("amx_bf16") else "32-true"
+    chosen = recipe.precision
+    if chosen == auto.AUTO:
+        chosen = auto.precision("cuda" if recipe.device != "cpu" and torch.cuda.is_available() else "cpu").value
+    return {"fp32": "32-true", "bf16": "bf16-mixed"}[chosen]
 
 
 def _met(started: Started, patience: float) -> Store:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 
 class Display:
@@ -115,16 +112,6 @@ class Display:
 def _print(text: str) -> None:
     with contextlib.suppress(OSError):  # a terminal that was closed
         print(text, file=sys.stderr, flush=True)
-
-
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output; the first column is text, the others are numbers."""
-    table = Table(title=Text(title), title_justify="left")
-    for place, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if place == 0 else "right")
-    for row in rows:
-        table.add_row(*map(Text, row))  # a name may look like rich's markup
-    Console(width=None if Console().is_terminal else 200).print(table)
 
 
 def duration(seconds: float) -> str:

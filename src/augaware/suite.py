@@ -15,21 +15,30 @@ from augaware.doctor import survey
 from augaware.errors import RequestError
 from augaware.evaluate import evaluate
 from augaware.frozen import Frozen
-from augaware.report.transfer import Head, Row, Table
+from augaware.report.parts import KeyValues, Part, Text
+from augaware.report.parts import Table as Beside
+from augaware.report.transfer import NOTE, Head, Row, Table
+from augaware.report.values import Shown
 from augaware.suites.base import Column, Suite
 
 Result = dict[str, Any]
 Told = Callable[[str, Result | RequestError], None]
 
 
-@dataclass(frozen=True)
-class Done:
+@dataclass(frozen=True, repr=False)
+class Done(Shown):
     """The ``table`` of a suite, the ``folder`` of its files, and what could not be done: spec -> why."""
 
     folder: Path
     results: list[Result]
     table: Table
     failed: Mapping[str, str]
+
+    def parts(self) -> Sequence[Part]:
+        """The table, beside the best that others published."""
+        columns, rows = self.table.beside()
+        failed = [KeyValues(self.failed, "could not be done")] if self.failed else []
+        return [Beside("", columns, rows, NOTE), Text(f"written to {self.folder}: .md, .csv, .tex"), *failed]
 
 
 def run_suite(

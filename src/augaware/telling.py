@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from lightning_fabric import Fabric
 
+from augaware import auto
 from augaware.augment.engine.fused import failure
 from augaware.augment.pipeline import Pipeline
+from augaware.auto import Chosen
 from augaware.data.base import Source
+from augaware.data.mapped import Mapped
+from augaware.data.store import Stored
 from augaware.disk import write_file
 from augaware.processes import Processes, precision
-from augaware.progress import Display
+from augaware.progress import Display, amount
 from augaware.recipe import Recipe
 
+UNUSUAL = ("chunk", "recompute", "strategy")  # said where they are not as usual
+USUAL = {field.name: field.default for field in fields(Recipe)}
 NAMED = 20  # unreadable images that are named at a time
 
 
@@ -47,10 +54,44 @@ class Teller:
             f"{len(t.source)} images of {recipe.data!r} at {recipe.size} px; {recipe.epochs} epochs of "
             f"{t.steps_per_epoch} steps; {t.fabric.device}, {precision(recipe)}, views {self._engine()}"
             + (f"; {t.group.world} processes of {t.share} images" if t.group.world > 1 else "")
+            + "".join(f"; {name}={getattr(recipe, name)}" for name in UNUSUAL if getattr(recipe, name) != USUAL[name])
         )
+        for line in self._chosen():
+            self.display.line(line)
         if init:
             self.display.line(f"f starts from {init} (file#sha256)")
         self.skipped()
+
+    def _chosen(self) -> Iterator[str]:
+        """What "auto" stands for here, and where the images are kept: a line each, with the reason."""
+        recipe, device = self.trainer.recipe, self.trainer.fabric.device.type
+        if recipe.device == auto.AUTO:
+            found = auto.device()
+            yield found.line if found.value == device else Chosen("device", device, "Lightning Fabric found it").line
+        if recipe.precision == auto.AUTO:
+            yield auto.precision("cuda" if device == "cuda" else "cpu").line
+        if recipe.engine == auto.AUTO:
+            yield self._engine_chosen().line
+        yield self._kept()
+
+    def _engine_chosen(self) -> Chosen:
+        device, reason = self.trainer.fabric.device, failure()
+        if device.type != "cpu":
+            return Chosen("engine", "plain", f"views are made on {device}, and the fused engine is for a CPU")
+        if reason is not None:
+            return Chosen("engine", "plain", reason)
+        return Chosen("engine", "fused", "numba works here: one compiled pass for each image")
+
+    def _kept(self) -> str:
+        """Where the decoded images are, and why there."""
+        source, recipe = self.trainer.source, self.trainer.recipe
+        limit = f"memory_gib={recipe.memory_gib:g}"
+        if isinstance(source, Mapped):
+            return f"images are read from the store {source.folder}: {amount(source.images.data.nbytes)}, decoded once"
+        if isinstance(source, Stored):
+            return f"images are kept in memory: {amount(source.images.data.nbytes)}, decoded once, within {limit}"
+        size = "" if source.decoded is None else f"about {amount(source.decoded)} do not fit in {limit}"
+        return f"images are decoded anew for each batch: {size or limit}; to decode them once: --set store=DIR"
 
     def skipped(self) -> None:
         """Name the images found unreadable since the last call, and say how many there are."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from augaware.errors import RequestError
 
+if TYPE_CHECKING:
+    from augaware.frozen import AnyEncoder
 
-def export(encoder: str, *, to: str, out: str | Path, architecture: str | None = None) -> Path:
+
+def export(encoder: AnyEncoder, *, to: str, out: str | Path, architecture: str | None = None) -> Path:
     """Write an encoder's weights for another library: ``to="detectron2"``, the new file ``out``, ending in .pth.
 
     ``encoder`` and ``architecture`` as in :func:`evaluate`. Raises :class:`RequestError`.

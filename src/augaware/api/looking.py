@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from augaware.errors import RequestError
+from augaware.report.values import Record
 
-Result = dict[str, Any]
+Named = str | os.PathLike[str]
 
 
-def doctor(data: str | Path | None = None, *, download: str | None = None) -> Result:
+def doctor(data: Named | None = None, *, download: str | None = None) -> Record:
     """What is there: ``{"datasets": [...]}`` in the folder ``data``, ROOT, or what this machine has.
 
     See :func:`augaware.doctor.survey` and :func:`augaware.doctor.machine`. ``download`` fetches that data set into ROOT
     first. Raises :class:`RequestError`.
     """
+    from augaware.api import showing
     from augaware.doctor import download as fetch
     from augaware.doctor import machine, survey
 
     if download is not None and data is None:
         raise RequestError(f"--download {download!r}: --data ROOT is missing, the folder of data sets to fetch it into")
     if download is not None and data is not None:
-        fetch(data, download)
-    return machine() if data is None else {"datasets": survey(data)}
+        fetch(Path(data), download)
+    if data is None:
+        return Record(machine(), showing.machine)
+    return Record({"datasets": survey(Path(data))}, showing.surveyed)
 
 
 def views(
-    data: str,
+    data: Named,
     *,
-    out: str | Path,
+    out: Named,
     count: int = 6,
     size: int | None = None,
     seed: int = 0,
@@ -48,17 +53,18 @@ def views(
 
     if count < 1:
         raise RequestError(f"count={count} must be at least 1")
+    out = Path(out)
     refuse_existing(out)
     chosen = {"size": size} if size is not None else {}
-    recipe = Recipe.from_fields({"data": data, **chosen, **dict(set or {})})
+    recipe = Recipe.from_fields({"data": os.fspath(data), **chosen, **dict(set or {})})
     planned = pipelines(recipe)
-    source = open_source(data, recipe.decoded_side, store=recipe.store)
+    source = open_source(recipe.data, recipe.decoded_side, store=recipe.store)
     picture = views_png(source, planned, torch.arange(min(count, len(source))), seed)
     write_output(out, picture)
-    return Path(out)
+    return out
 
 
-def store(data: str, *, out: str | Path, size: int | None = None) -> Path:
+def store(data: Named, *, out: Named, size: int | None = None) -> Path:
     """Decode the images of ``data`` for views of ``size`` pixels into the store ``out``; the folder that holds them.
 
     A run with ``store=out`` in its recipe reads them there. A store that is whole is left as it is, one that was
@@ -69,23 +75,29 @@ def store(data: str, *, out: str | Path, size: int | None = None) -> Path:
     from augaware.progress import Display
     from augaware.recipe import Recipe
 
-    recipe = Recipe.from_fields({"data": data, "store": str(out)} | ({} if size is None else {"size": size}))
+    given = {"data": os.fspath(data), "store": os.fspath(out)} | ({} if size is None else {"size": size})
+    recipe = Recipe.from_fields(given)
     with Display("decoding", total=1) as display:
-        source = open_source(data, recipe.decoded_side, progress=display.reading, store=recipe.store, say=display.line)
+        source = open_source(
+            recipe.data, recipe.decoded_side, progress=display.reading, store=recipe.store, say=display.line
+        )
     assert isinstance(source, Mapped)
     return source.folder
 
 
-def check_store(store: str | Path) -> list[str]:
-    """Read all of a store against its checksums: a line for each image that is damaged, none where all is sound."""
+def check_store(out: Named) -> list[str]:
+    """Read all of a store against its checksums: a line for each image that is damaged, none where all is sound.
+
+    On the command line: ``augaware store DIR --check``.
+    """
     from augaware.data.mapped import check
     from augaware.progress import Display
 
     with Display("checking", total=1) as display:
-        return check(str(store), display.reading)
+        return check(os.fspath(out), display.reading)
 
 
-def bench(spec: str, *, peers: bool = False, data: str | None = None, json: str | Path | None = None) -> Result:
+def bench(spec: str, *, peers: bool = False, data: Named | None = None, json: Named | None = None) -> Record:
     """Measure how fast: ``"augment"``, or with arguments, ``"augment(sizes=[96], rounds=15)"``.
 
     ``peers``: other libraries too, where they are installed. ``data``: SRC of the images; None draws them. Returns
@@ -94,14 +106,16 @@ def bench(spec: str, *, peers: bool = False, data: str | None = None, json: str 
     """
     from json import dumps
 
+    from augaware.api.showing import benched
     from augaware.bench.run import run
     from augaware.checkpoint import environment, refuse_existing
     from augaware.disk import write_output
 
-    if json is not None:
-        refuse_existing(json, option="--json")
-    record = run(spec, peers, data)
+    file = None if json is None else Path(json)
+    if file is not None:
+        refuse_existing(file, option="--json")
+    record = run(spec, peers, None if data is None else os.fspath(data))
     record["environment"] = environment() | record.pop("machine")
-    if json is not None:
-        write_output(json, (dumps(record, indent=2) + "\n").encode(), option="--json")
-    return record
+    if file is not None:
+        write_output(file, (dumps(record, indent=2) + "\n").encode(), option="--json")
+    return Record(record, benched)

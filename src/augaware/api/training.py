@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from augaware.api.run import Run
 from augaware.errors import RequestError
+
+Named = str | os.PathLike[str]
 
 
 def pretrain(
-    data: str | None = None,
+    data: Named | None = None,
     *,
-    out: str | Path,
+    out: Named,
     recipe: str | None = None,
     host: str | None = None,
     aware: str | Sequence[str] | None = None,
     encoder: str | None = None,
-    init_from: str | Path | None = None,
+    init_from: Named | None = None,
     size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -25,8 +30,8 @@ def pretrain(
     device: str | None = None,
     precision: str | None = None,
     set: Mapping[str, Any] | None = None,  # the command line's --set
-) -> Path:
-    """Pretrain an encoder on the images of ``data`` and return the new run folder ``out``.
+) -> Run:
+    """Pretrain an encoder on the images of ``data`` and return the run in the new folder ``out``.
 
     Starts from ``recipe`` (a name of ``augaware list recipes``) or from the defaults of
     :class:`augaware.recipe.Recipe`; what is given here changes it, then what ``set`` names. ``init_from``, a run folder
@@ -38,11 +43,11 @@ def pretrain(
     from augaware.recipe import Recipe
 
     fields = {
-        "data": data,
+        "data": None if data is None else os.fspath(data),
         "host": host,
         "aware": (aware,) if isinstance(aware, str) else aware,
         "encoder": encoder,
-        "init": None if init_from is None else str(init_from),
+        "init": None if init_from is None else os.fspath(init_from),
         "size": size,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -52,16 +57,28 @@ def pretrain(
     }
     given = {key: value for key, value in fields.items() if value is not None} | dict(set or {})
     if recipe is not None:
-        return start(lookup.build("recipes", recipe).changed(given), out).path
+        return Run(start(lookup.build("recipes", recipe).changed(given), Path(out)).path)
     if "data" not in given:
         raise RequestError(
             "--data is missing; name a folder of images, a tar, torchvision:NAME or shapes, or a --recipe"
         )
-    return start(Recipe.from_fields(given), out).path
+    return Run(start(Recipe.from_fields(given), Path(out)).path)
 
 
-def resume(run: str | Path) -> Path:
+def resume(run: Named) -> Run:
     """Continue the stopped run in the folder ``run``; the result is that of a run that was never stopped."""
     from augaware.pretrain import resume as resume_run
 
-    return resume_run(run).path
+    return Run(resume_run(Path(run)).path)
+
+
+def demo(out: Named | None = None, *, quick: bool = False) -> Path:
+    """The main job on drawn images, in a new folder: ``out``, or else augaware-demo, -2, ...; returns its page.
+
+    ``quick``: one seed and fewer steps, a look and no evidence.
+    """
+    from augaware.demo import demo as run_demo
+
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    fresh = (folder for folder in (Path(f"augaware-demo{ending}") for ending in endings) if not folder.exists())
+    return run_demo(next(fresh) if out is None else Path(out), quick)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from augaware.commands.asked import SOURCE, names, words
+from augaware.launched import first
+
 
 def pretrain(
     out: Annotated[Path, typer.Option(help="the new run folder; an existing one is never overwritten")],
-    data: Annotated[str | None, typer.Option(help="a folder of images, a tar, torchvision:NAME, shapes")] = None,
-    recipe: Annotated[str | None, typer.Option(help="start from a recipe of `augaware list recipes`")] = None,
-    host: Annotated[str | None, typer.Option(help="the method, such as simclr or 'simclr(temperature=0.1)'")] = None,
-    aware: Annotated[list[str] | None, typer.Option(help="how omega is used, such as 'cassle()'; repeatable")] = None,
-    encoder: Annotated[str | None, typer.Option(help="resnet18, tiny, timm/NAME, torchvision/NAME")] = None,
+    data: Annotated[str | None, typer.Option(help=SOURCE)] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="start from a recipe of `augaware recipes`", autocompletion=names("recipes"))
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="the method, such as simclr or 'simclr(temperature=0.1)'", autocompletion=names("hosts")),
+    ] = None,
+    aware: Annotated[
+        list[str] | None,
+        typer.Option(help="how omega is used, such as 'cassle()'; repeatable", autocompletion=names("awareness")),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="resnet18, tiny, timm/NAME, torchvision/NAME", autocompletion=names("nets"))
+    ] = None,
     init_from: Annotated[
         str | None, typer.Option(help="f starts with these weights: a run folder or a .safetensors file")
     ] = None,
@@ -24,8 +36,12 @@ def pretrain(
     batch_size: Annotated[int | None, typer.Option(help="images per step")] = None,
     seed: Annotated[int | None, typer.Option(help="of weights, order and views")] = None,
     set: Annotated[list[str] | None, typer.Option(help="any field of the recipe, key=value; repeatable")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda", autocompletion=words("auto", "cpu", "cuda"))
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto, fp32 or bf16", autocompletion=words("auto", "fp32", "bf16"))
+    ] = None,
 ) -> None:
     """Train an encoder on unlabelled images."""
     import augaware
@@ -48,9 +64,7 @@ def resume(run: Annotated[Path, typer.Argument(metavar="DIR", help="a run folder
 
 def _say_once(line: str) -> None:
     """A line of process 0, where several train one run."""
-    from augaware.processes import Started
-
-    if Started().global_rank() == 0:
+    if first():
         typer.echo(line)
 
 
@@ -61,8 +75,6 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="one seed, fewer steps: a look, no evidence")] = False,
 ) -> None:
     """The main job on images it draws itself: train four variants, see what each kept, write a page."""
-    from augaware.demo import demo as run_demo
+    import augaware
 
-    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-    fresh = (folder for folder in (Path(f"augaware-demo{ending}") for ending in endings) if not folder.exists())
-    run_demo(out or next(fresh), quick)
+    augaware.demo(out, quick=quick)

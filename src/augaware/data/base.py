@@ -73,7 +73,8 @@ class Source(ABC):
     ``name`` says where they come from; ``names`` (N,) the path of each image in there, parts joined by ``/`` (tables
     of boxes and landmarks refer to it); ``labels`` (N,) int64 with ``classes`` naming them, or None; ``factors`` name
     -> (N,) or (N, k) float or int64 for drawn images whose causes are known; ``skipped`` what was left out and why;
-    ``fingerprint`` a hex digest that changes when the images or their order change.
+    ``fingerprint`` a hex digest that changes when the images or their order change; ``decoded`` how many bytes all
+    images take once they are, as a sample of them says where one was looked at.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Source(ABC):
     factors: Mapping[str, Tensor]
     skipped: tuple[Skipped, ...]
     fingerprint: str
+    decoded: int | None = None
 
     @property
     def content(self) -> str:

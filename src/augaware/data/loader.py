@@ -102,6 +102,7 @@ def keep(
         return source
     sample = source.batch(torch.linspace(0, len(source) - 1, min(len(source), 64)).long())
     size = int(sample.sizes.prod(1).sum()) * 3 * len(source) // max(1, len(sample))
+    source.decoded = size
 
     def decoded(first: int) -> Iterator[tuple[Tensor, ImageBatch]]:
         """The images from ``first`` on, piece by piece: the places asked for, and what could be read."""

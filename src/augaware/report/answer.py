@@ -36,14 +36,6 @@ class Answer:
     sentences: Sequence[str]
     table: Table | None
 
-    @property
-    def lines(self) -> tuple[str, list[str], list[list[str]]] | None:
-        """The table for a terminal: title, columns, rows."""
-        if self.table is None:
-            return None
-        body = [[shown(cell, 2) for cell in row] for row in self.table.rows]
-        return self.table.caption, list(self.table.columns), body
-
 
 def answer(results: Sequence[Mapping[str, Any]]) -> Answer:
     """The answer that results of :func:`augaware.analyse.analyse`, all of one encoder, add up to."""

@@ -100,10 +100,9 @@ def read(folder: Path) -> Run:
         if not found:
             continue
         place = _text(found.get("task", path.stem)), _text(found.get("dataset", "")), _text(found.get("protocol", ""))
-        metrics = found.get("metrics")
-        headline, errors = _headline(metrics), _errors(metrics)
-        run.results.extend(Result(*place, metric, value, errors.get(metric)) for metric, value in headline.items())
-        if not headline:
+        numbers = headline(found.get("metrics"))
+        run.results.extend(Result(*place, metric, *told) for metric, told in numbers.items())
+        if not numbers:
             run.problems.append((name, "no number in its metrics"))
         if path.with_suffix(".png").is_file():
             run.pictures[place[0]] = path.with_suffix(".png")
@@ -129,20 +128,20 @@ def _curves(lines: Iterable[Mapping[str, object]]) -> dict[str, dict[float, floa
     return found
 
 
-def _errors(metrics: object) -> dict[str, float]:
-    """The standard errors of the numbers to show."""
-    found = metrics.get("standard_error") if isinstance(metrics, dict) else None
-    named = found if isinstance(found, dict) else {"test": found}
-    numbers = {str(key): number(value) for key, value in named.items()}
-    return {key: value for key, value in numbers.items() if value is not None}
+def headline(metrics: object) -> dict[str, tuple[float, float | None]]:
+    """The numbers to show of an evaluation, each with its standard error or None.
 
-
-def _headline(metrics: object) -> dict[str, float]:
-    """The numbers to show of an evaluation: its ``test``, which may hold several by name, or else every number."""
+    Those are its ``test``, which may hold several by name, or else every number.
+    """
     if not isinstance(metrics, dict):
         return {}
-    test = metrics.get("test", metrics)
-    named = test if isinstance(test, dict) else {"test": test}
+    values, errors = _numbers(metrics.get("test", metrics)), _numbers(metrics.get("standard_error"))
+    return {key: (value, errors.get(key)) for key, value in values.items()}
+
+
+def _numbers(found: object) -> dict[str, float]:
+    """Numbers by name; a single one is that of the test."""
+    named = found if isinstance(found, dict) else {"test": found}
     numbers = {str(key): number(value) for key, value in named.items()}
     return {key: value for key, value in numbers.items() if value is not None}
 

@@ -164,11 +164,11 @@ def _aside(cell: Cell, name: str) -> float | None:
 
 def _harmless(text: str) -> str:
     """Text that a spreadsheet does not take for a formula."""
-    text = _printable(text)
+    text = printable(text)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text on one line without what steers a terminal, a printer or the direction of writing."""
     text = text.encode("utf-8", "replace").decode()
     return "".join(" " if unicodedata.category(sign) in ("Cc", "Cf", "Zl", "Zp") else sign for sign in text)
@@ -176,7 +176,7 @@ def _printable(text: str) -> str:
 
 def tex(text: str) -> str:
     """Text that LaTeX prints as it is; signs of other scripts are left to its fonts."""
-    return "".join(TEX.get(sign, sign) for sign in _printable(text))
+    return "".join(TEX.get(sign, sign) for sign in printable(text))
 
 
 def bold(text: str) -> str:
@@ -188,7 +188,7 @@ def tabular(columns: str, titles: Sequence[str], lines: Sequence[Sequence[str]],
     """A tabular for a paper (booktabs) from LaTeX cells; ``note`` is plain text, a comment below."""
     body = [" & ".join(line) + r" \\" for line in (titles, *lines)]
     above, below = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"], [r"\bottomrule", r"\end{tabular}"]
-    said = [f"% {_printable(line)}" for line in note.split("\n") if line.strip()]
+    said = [f"% {printable(line)}" for line in note.split("\n") if line.strip()]
     return "\n".join([*above, body[0], r"\midrule", *body[1:], *below, *said]) + "\n"
 
 
