@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # what the names below are, for who reads types
     from augaware.api.exporting import export
     from augaware.api.judging import analyse, evaluate, evaluate_suite, report
     from augaware.api.looking import bench, check_store, doctor, store, views
+    from augaware.api.studying import study
     from augaware.api.training import pretrain, resume
     from augaware.errors import RequestError
     from augaware.recipe import Recipe
@@ -28,6 +29,7 @@ _PUBLIC = {
     "evaluate_suite": "augaware.api.judging",
     "analyse": "augaware.api.judging",
     "report": "augaware.api.judging",
+    "study": "augaware.api.studying",
     "export": "augaware.api.exporting",
     "doctor": "augaware.api.looking",
     "views": "augaware.api.looking",
@@ -51,6 +53,7 @@ __all__ = [
     "report",
     "resume",
     "store",
+    "study",
     "views",
 ]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from augaware.commands import exporting, judging, looking, training
+from augaware.commands import exporting, judging, looking, studying, training
 from augaware.errors import RequestError, RunError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command()(training.resume)
 app.command("eval")(judging.evaluate)
 app.command()(judging.analyse)
 app.command()(judging.report)
+app.command()(studying.study)
 app.command()(exporting.export)
 app.command("list")(looking.list_)
 app.command()(looking.doctor)
