@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats
-from small_runs import Killed, fails_at
 
 import augaware
 from augaware.cli import main
@@ -20,6 +19,7 @@ from augaware.disk import held
 from augaware.errors import RequestError
 from augaware.grid import Study
 from augaware.report import study as told
+from small_runs import Killed, fails_at
 
 PROBE, NEAR = "linear_probe('hues')", "knn('hues', k=3)"
 SHARED = {
@@ -183,8 +183,6 @@ def test_a_cell_that_another_process_makes_is_left_to_it(root, tmp_path):
 
 
 def test_a_run_that_was_stopped_goes_on(root, tmp_path, monkeypatch):
-    from augaware import study
-    from small_runs import Killed, fails_at
 
     out, file = tmp_path / "out", written(tmp_path, seeds=[3], also={}, untrained={})
     with monkeypatch.context() as patch:
