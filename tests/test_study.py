@@ -140,6 +140,7 @@ def test_every_cell_is_trained_judged_and_gathered(done):
         trained = cell["recipe"] is not None
         assert [stop["step"] for stop in cell["way"]] == ([1, 2] if trained else [])
         if trained:
+            assert cell["way"][-1]["health"] == cell["health"]
             assert cell["recipe"]["data"] == "ROOT/photos"
             last = {r["task"]: r["value"] for r in cell["way"][-1]["results"]}
             assert last == {r["task"]: r["value"] for r in cell["results"] if r["task"] in last}, "the last is the end"

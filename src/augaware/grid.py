@@ -41,7 +41,8 @@ class Study:
     ``shared``: fields of every recipe. ``grid``: axes, each level name -> fields of the recipe, later axes before
     earlier ones; ``also``: further cells, name -> fields. ``without``: cells that are left out, levels joined by "/",
     ``*`` for any. ``untrained``: name -> ENCODER. ``tasks`` are put to every encoder, those of ``way`` to the
-    snapshots too. ``quality`` is the task of them that says how far a host has come, ``mean`` those whose gains are
+    snapshots too. ``quality`` says how far a host has come, a task of those or a number of the health panel, such as
+    ``health/instance_match``; ``mean`` those whose gains are
     averaged, ``against`` the level that gains are over. ``analyses`` are made on ``images`` of the data ``shown``.
     """
 
@@ -93,10 +94,11 @@ class Study:
             value = getattr(self, key)
             if not isinstance(value, tuple) or not all(type(item) is kind for item in value):
                 raise RequestError(f"study {file!r}: {key!r} must be a list of {_KINDS[kind]}; it is {value!r}")
-        for task in (*self.way, *self.mean, *filter(None, [self.quality])):
+        measured = self.quality.startswith("health/")
+        for task in (*self.way, *self.mean, *(() if measured else filter(None, [self.quality]))):
             if task not in self.tasks:
                 raise RequestError(f"study {file!r}: {task!r} is named, but is none of its tasks: {list(self.tasks)}")
-        if self.quality and self.quality not in self.way:
+        if self.quality and self.quality not in self.way and not measured:
             raise RequestError(f"study {file!r}: quality {self.quality!r} must be among the tasks of 'way'")
         for spec in self.tasks:
             lookup.build("tasks", spec)

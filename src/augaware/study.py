@@ -119,7 +119,10 @@ def _make(study: Study, cell: Cell, root: Path, out: Path) -> None:
     for file in sorted((folder / "snapshots").glob("*.safetensors")) if study.way else ():
         place = folder / "way" / file.stem
         got = evaluate(load_encoder(str(file)), study.way, root, place / "eval", again=False)
-        way.append({"step": int(file.stem.partition("-")[2]), "results": [short for r in got for short in _short(r)]})
+        step = int(file.stem.partition("-")[2])
+        way.append(
+            {"step": step, "results": [short for r in got for short in _short(r)], "health": _health(folder, step)}
+        )
         shutil.rmtree(place / "features", ignore_errors=True)
     shutil.rmtree(folder / "features", ignore_errors=True)  # they can be made again, and a grid has many
     summary = {
@@ -156,11 +159,12 @@ def _analyses(study: Study, encoder: str, folder: Path, root: Path) -> list[dict
     return [{key: value for key, value in r.items() if key not in ("recipe", "environment")} for r in results]
 
 
-def _health(folder: Path) -> dict[str, float]:
-    """The last health panel of a run."""
+def _health(folder: Path, step: int | None = None) -> dict[str, float]:
+    """The health panel of a run at ``step``, or its last; empty where there was none."""
     file, found = folder / "metrics.jsonl", dict[str, float]()
-    for line in file.read_text().splitlines() if file.exists() else ():
-        found |= {key: value for key, value in json.loads(line).items() if key.startswith("health/")}
+    for line in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
+        if step in (None, line["step"]):
+            found |= {key: value for key, value in line.items() if key.startswith("health/")}
     return found
 
 

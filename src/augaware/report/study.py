@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from augaware.report.student import interval, quantile
 
 FILE = "study.json"
 ALL = "all"
+HEALTH = "health/"  # numbers of the panel, which are no tasks
 Scores = Mapping[str, tuple[float, float]]  # task -> score, its standard error over the test images
 Gains = dict[tuple[str, str], list[Scores]]  # (context, level) -> for each seed, task -> gain and error in points
 
@@ -96,7 +97,12 @@ def section(study: Mapping[str, Any]) -> Section:
     several = len({context for *_, context, _ in compared}) > 1
     names = [name for name in end if several or name[0] != ALL]
     way = [task for task in mean if any(task in scores for cell in made for scores in cell.way)]
-    tasks = [task for task in made[0].end if task in {t for seeds in end.values() for s in seeds for t in s}]
+    known = {task for seeds in end.values() for scores in seeds for task in scores}
+    tasks = [
+        task
+        for task in dict.fromkeys(t for cell in made for t in cell.end if not t.startswith(HEALTH))
+        if task in known
+    ]
     said = MEAN_NOTE.format(quality=quality or "nothing here", way=", ".join(way) or "nothing here")
     means: list[list[Cell]] = [
         [_called(name), len(end[name]), *_mean(end[name], mean), _mean(equal.get(name, []), way)[0]] for name in names
@@ -176,13 +182,13 @@ def _between(before: tuple[float, float], after: tuple[float, float], share: flo
 
 def _made(cell: Mapping[str, Any]) -> Made:
     way = sorted(cell["way"], key=lambda stop: float(stop["step"]))
-    return Made(tuple(cell["levels"]), cell["seed"], _scores(cell["results"]), [_scores(s["results"]) for s in way])
+    return Made(tuple(cell["levels"]), cell["seed"], _scores(cell), [_scores(stop) for stop in way])
 
 
-def _scores(results: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Of each task the first number of which more is better, with its error; no error is 0."""
-    found: dict[str, tuple[float, float]] = {}
-    for r in results:
+def _scores(stop: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Of each task the first number of which more is better, with its error, and the health panel; no error is 0."""
+    found = {str(key): (value, 0.0) for key, given in stop["health"].items() if (value := number(given)) is not None}
+    for r in stop["results"]:
         lower = any(word in str(r["metric"]).lower() for word in SMALLER_IS_BETTER)
         if (value := number(r["value"])) is not None and not lower and r["task"] not in found:
             found[str(r["task"])] = value, number(r["error"]) or 0.0
@@ -226,7 +232,7 @@ def _ranks(compared: Sequence[tuple[Made, Made, str, str]], against: str) -> Tab
 
 def mean_ranks(scores: Mapping[str, Sequence[Scores]]) -> dict[str, float]:
     """The mean rank of each name over the tasks that every one has; equals share the mean of their places."""
-    tasks = set.intersection(*({task for seed in seeds for task in seed} for seeds in scores.values()))
+    tasks = set.intersection(*({t for s in seeds for t in s if not t.startswith(HEALTH)} for seeds in scores.values()))
     means = {n: {t: statistics.fmean(s[t][0] for s in seeds if t in s) for t in tasks} for n, seeds in scores.items()}
     found = {}
     for name in scores if tasks else ():
