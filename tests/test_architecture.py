@@ -53,6 +53,8 @@ MAY_IMPORT = {
     "analyse": LEAVES | {"analysis", "checkpoint", "data", "evaluate", "frozen", "recipe", "tasks.features"},
     "suites": LEAVES,
     "suite": LEAVES | {"data", "doctor", "evaluate", "frozen", "report", "suites", "tasks"},
+    "grid": LEAVES | {"recipe"},
+    "study": LEAVES | {"analyse", "checkpoint", "evaluate", "frozen", "grid", "pretrain", "recipe"},
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
     "sharded": LEAVES | {"nets", "objective", "recipe"},
     "processes": LEAVES | {"recipe"},

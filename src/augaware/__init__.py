@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what the names below are, for who reads types
     from augaware.api.listing import recipes
     from augaware.api.looking import bench, check_store, doctor, store, views
     from augaware.api.run import Run
+    from augaware.api.studying import study
     from augaware.api.training import demo, pretrain, resume
     from augaware.errors import RequestError
     from augaware.recipe import Recipe
@@ -31,6 +32,7 @@ _PUBLIC = {
     "evaluate_suite": "augaware.api.judging",
     "analyse": "augaware.api.judging",
     "report": "augaware.api.judging",
+    "study": "augaware.api.studying",
     "export": "augaware.api.exporting",
     "doctor": "augaware.api.looking",
     "views": "augaware.api.looking",
@@ -61,6 +63,7 @@ __all__ = [  # without list: "from augaware import *" leaves Python's own as it 
     "report",
     "resume",
     "store",
+    "study",
     "views",
 ]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from augaware.commands import exporting, judging, listing, looking, training
+from augaware.commands import exporting, judging, listing, looking, studying, training
 from augaware.errors import RequestError, RunError
 from augaware.launched import first
 
@@ -26,6 +26,7 @@ app.command()(training.resume)
 app.command("eval")(judging.evaluate)
 app.command()(judging.analyse)
 app.command()(judging.report)
+app.command()(studying.study)
 app.command()(exporting.export)
 app.command()(listing.list)
 app.command()(listing.recipes)

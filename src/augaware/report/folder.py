@@ -88,8 +88,8 @@ def read(folder: Path) -> Run:
     run = Run(folder)
     trained = any((folder / name).exists() for name in ("recipe.json", "env.json", "metrics.jsonl"))
     if trained:
-        run.recipe.update(_flat(_json(run, "recipe.json")))
-        run.environment.update(_flat(_json(run, "env.json")))
+        run.recipe.update(dotted(_json(run, "recipe.json")))
+        run.environment.update(dotted(_json(run, "env.json")))
         run.curves.update(_curves(_json_lines(run, "metrics.jsonl")))
     run.analyses, broken = analyses.read(folder)
     run.problems += broken
@@ -109,10 +109,10 @@ def read(folder: Path) -> Run:
         run.encoder = run.encoder or _text(found.get("encoder", ""))
         recipes.append(found.get("recipe"))
         if not trained and isinstance(made := found.get("environment"), dict):
-            run.environment = run.environment or _flat(made)
+            run.environment = run.environment or dotted(made)
     if not trained:
         if recipes and isinstance(recipes[0], dict) and all(recipe == recipes[0] for recipe in recipes):
-            run.recipe.update(_flat(recipes[0]))
+            run.recipe.update(dotted(recipes[0]))
         run.encoder = run.encoder or next((name for found in run.analyses for name in found.encoders), "")
     return run
 
@@ -205,12 +205,12 @@ def _text(value: object) -> str:
         return "…"
 
 
-def _flat(found: Mapping[str, object], prefix: str = "", levels: int = 3) -> dict[str, str]:
+def dotted(found: Mapping[str, object], prefix: str = "", levels: int = 3) -> dict[str, str]:
     """Nested objects as dotted names."""
     flat: dict[str, str] = {}
     for key, value in found.items():
         if isinstance(value, dict) and value and levels:
-            flat |= _flat(value, f"{prefix}{key}.", levels - 1)
+            flat |= dotted(value, f"{prefix}{key}.", levels - 1)
         else:
             flat[prefix + key] = _text(value)
     return flat

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from augaware.errors import RequestError
-from augaware.report import analyses
+from augaware.report import analyses, study
 from augaware.report.experiments import Column, Groups, columns, differing, grouped, ranks, vanillas
 from augaware.report.folder import Run, holds_results, read
 from augaware.report.page import render, save, save_tables
@@ -27,23 +27,29 @@ FEW = 8  # runs whose details are open
 def report(dirs: Sequence[Path], out: Path, tables: Path | None = None) -> None:
     """Write the page about the run folders ``dirs`` to ``out``; with ``tables`` every table to there, as CSV and LaTeX.
 
-    A folder that holds only results, of ``augaware eval`` or ``augaware analyse``, will do. Raises
-    :class:`RequestError` when one holds nothing or ``out`` is somebody else's file. A missing or broken file inside a
-    run is named in the page instead.
+    A folder that holds only results, of ``augaware eval`` or ``augaware analyse``, will do, and a ``study.json``.
+    Raises :class:`RequestError` when one holds nothing or ``out`` is somebody else's file. A missing or broken file
+    inside a run is named in the page instead.
     """
     if not dirs:
         raise RequestError("report: no run folder given; name at least one, such as runs/simclr")
-    for folder in dirs:
-        if not holds_results(folder):
+    runs, studied = list[Run](), list[Section]()
+    for folder in {folder.resolve(): folder for folder in dirs}.values():
+        if study.is_study(folder):
+            found_there = study.read(folder)
+            runs += study.runs(found_there, folder)
+            studied.append(study.section(found_there))
+        elif holds_results(folder):
+            runs.append(read(folder))
+        else:
             raise RequestError(
-                f"report: {str(folder)!r} is not a run folder and holds no results (no recipe.json, eval/*.json or "
-                "analysis/*.json); see augaware pretrain, eval and analyse"
+                f"report: {str(folder)!r} is not a run folder and holds no results (no recipe.json, study.json, "
+                "eval/*.json or analysis/*.json); see augaware pretrain, eval, analyse and study"
             )
-    runs = [read(folder) for folder in {folder.resolve(): folder for folder in dirs}.values()]
     groups = grouped(runs)
     found = columns(groups)
     groups = {label: groups[label] for label in order(groups, ranks(groups, found))}
-    sections = _sections(groups, found)
+    sections = [*studied, *_sections(groups, found)]
     given = [*map(str, dirs), "--out", str(out), *(() if tables is None else ("--tables", str(tables)))]
     command = shlex.join(["augaware", "report", *given])
     footer = "Made by augaware from the files of the runs alone."

@@ -1,0 +1,194 @@
+"""A study: a grid of recipes x seeds, one run after another, into one folder; stopped, it goes on where it was.
+
+Every cell of the grid (:mod:`augaware.grid`) is a run folder of its own, trained, put to the same tasks at its end and,
+for comparisons at equal host quality, on the way. ``study.json`` gathers all numbers: small, without weights, and all
+that ``augaware report`` needs. A cell is held while it is made, so the same command may be started once per core or
+device: each takes the next cell that nobody holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from augaware.analyse import analyse, looked_at, subject
+from augaware.checkpoint import environment
+from augaware.disk import held, write_file
+from augaware.errors import RequestError
+from augaware.evaluate import evaluate
+from augaware.frozen import Frozen, load_encoder
+from augaware.grid import ROOT, Cell, Study
+from augaware.pretrain import Trainer, resume, start
+from augaware.progress import Display
+from augaware.recipe import Recipe
+
+SUMMARY = "study.json"
+VERSION = 1  # of that file
+Told = Callable[[str], None]
+
+
+def run_study(file: Path | str, root: Path | str, out: Path | str, told: Told = lambda line: None) -> Path:
+    """Make every cell of a study that is not there yet; the path of ``study.json``.
+
+    All recipes are built before the first is trained. A cell that another process holds is left to it.
+    """
+    study, root, out = Study.read(file), Path(root).expanduser(), Path(out)
+    cells = study.cells(root)
+    _check(cells, out)
+    elsewhere = []
+    for number, cell in enumerate(cells, 1):
+        with _holding(out / ".held" / cell.name.replace("/", " ")) as ours:
+            if not ours:
+                elsewhere.append(cell.name)
+                continue
+            if not _made(study, cell, out):
+                told(f"cell {number} of {len(cells)}: {cell.name}")
+                _make(study, cell, root, out)
+        _gather(study, cells, out)
+    if elsewhere:
+        told(f"{len(elsewhere)} cells are left to another process, such as {elsewhere[0]}")
+    return out / SUMMARY
+
+
+def _check(cells: Sequence[Cell], out: Path) -> None:
+    """Raise :class:`RequestError` where a recipe cannot be built, or a folder holds another; before any training."""
+    if out.exists() and not (out / ".held").is_dir() and any(out.iterdir()):
+        raise RequestError(f"--out {str(out)!r} holds something else; choose a new folder, or that of the study")
+    for cell in cells:
+        if cell.recipe is None:
+            continue
+        summary = _summary(out / cell.name)
+        if summary is not None:
+            changed = _changed(summary["recipe"], cell.recipe)
+            if changed:
+                raise RequestError(
+                    f"--out {str(out)!r}: {cell.name} was trained with another recipe ({', '.join(changed)}); choose a "
+                    "new folder, or remove that one"
+                )
+            continue
+        try:
+            with Display("", total=1, silent=True) as display:  # on drawn images: those of the study come later
+                Trainer(cell.recipe.changed({"data": f"shapes(n={cell.recipe.batch_size})", "store": ""}), display)
+        except RequestError as error:
+            raise RequestError(f"study: cell {cell.name}: {error}") from None
+
+
+def _changed(before: Mapping[str, Any], now: Recipe) -> list[str]:
+    """The fields in which two recipes of a cell differ; where the data lies does not count."""
+    given = json.loads(now.to_json())
+    return [key for key in given if key != "data" and before.get(key, given[key]) != given[key]]
+
+
+@contextmanager
+def _holding(folder: Path) -> Iterator[bool]:
+    """Whether this process holds ``folder``; it is let go at the end, however that comes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield held(handle)
+    finally:
+        os.close(handle)
+
+
+def _made(study: Study, cell: Cell, out: Path) -> bool:
+    """Whether the cell's summary has all that the study asks for now."""
+    found = _summary(out / cell.name)
+    if found is None:
+        return False
+    way = all({r["task"] for r in stop["results"]} >= set(study.way) for stop in found["way"])
+    tasks = {result["task"] for result in found["results"]} >= set(study.tasks)
+    return way and tasks and {a["analysis"] for a in found["analyses"]} >= set(study.analyses)
+
+
+def _make(study: Study, cell: Cell, root: Path, out: Path) -> None:
+    """Train the cell, put the tasks to it, and write its summary."""
+    folder, encoder = out / cell.name, cell.encoder
+    if cell.recipe is not None:
+        _ = resume(folder) if folder.exists() else start(cell.recipe, folder)
+        encoder = str(folder)
+    size = study.size if cell.recipe is None else None
+    frozen = load_encoder(encoder, size=size)
+    results = evaluate(frozen, study.tasks, root, folder / "eval", again=False)
+    way = []
+    for file in sorted((folder / "snapshots").glob("*.safetensors")) if study.way else ():
+        place = folder / "way" / file.stem
+        got = evaluate(load_encoder(str(file)), study.way, root, place / "eval", again=False)
+        step = int(file.stem.partition("-")[2])
+        way.append(
+            {"step": step, "results": [short for r in got for short in _short(r)], "health": _health(folder, step)}
+        )
+        shutil.rmtree(place / "features", ignore_errors=True)
+    shutil.rmtree(folder / "features", ignore_errors=True)  # they can be made again, and a grid has many
+    summary = {
+        "levels": cell.levels,
+        "seed": cell.seed,
+        "recipe": None if cell.recipe is None else asdict(cell.recipe) | {"data": _below(cell.recipe.data, root)},
+        "encoder": cell.encoder,
+        "environment": {key: value for key, value in environment().items() if key != "command"},
+        "results": [short for result in results for short in _short(result)],
+        "way": way,
+        "analyses": _analyses(study, frozen, folder, root),
+        "health": _health(folder),
+    }
+    write_file(folder / "cell.json", (json.dumps(summary, indent=1) + "\n").encode())
+
+
+def _short(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The headline numbers of a result, without the recipe and the machine, which the cell has once."""
+    metrics = result["metrics"]
+    test, error = metrics.get("test", {}), metrics.get("standard_error")
+    named = test if isinstance(test, dict) else {"test": test}
+    errors = error if isinstance(error, dict) else {"test": error}
+    shared = {key: result[key] for key in ("task", "dataset", "protocol", "seconds")}
+    return [shared | {"metric": k, "value": v, "error": errors.get(k)} for k, v in named.items()]
+
+
+def _analyses(study: Study, frozen: Frozen, folder: Path, root: Path) -> list[dict[str, Any]]:
+    """What the study's analyses say of one encoder."""
+    if not study.analyses:
+        return []
+    shown = looked_at(str(root / study.shown.removeprefix(ROOT)), study.images, 0, frozen.size)
+    results = analyse(frozen, subject(frozen, shown, 0), study.analyses, folder / "analysis", None)
+    return [{key: value for key, value in r.items() if key not in ("recipe", "environment")} for r in results]
+
+
+def _health(folder: Path, step: int | None = None) -> dict[str, float]:
+    """The health panel of a run at ``step``, or its last; empty where there was none."""
+    file, found = folder / "metrics.jsonl", dict[str, float]()
+    for line in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
+        if step in (None, line["step"]):
+            found |= {key: value for key, value in line.items() if key.startswith("health/")}
+    return found
+
+
+def _below(path: str, root: Path) -> str:
+    """A path as the study says it, not as this machine does."""
+    return f"{ROOT}{Path(path).relative_to(root)}" if Path(path).is_relative_to(root) else path
+
+
+def _summary(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((folder / "cell.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _gather(study: Study, cells: Sequence[Cell], out: Path) -> None:
+    """Write study.json: what the study asks, and every cell that is made; one process at a time."""
+    while True:
+        with _holding(out / ".held" / ".all") as ours:
+            if ours:
+                made = [summary for cell in cells if (summary := _summary(out / cell.name)) is not None]
+                asked = {key: getattr(study, key) for key in ("title", "quality", "mean", "against")}
+                said = {"study": VERSION, **asked, "of": len(cells), "cells": made}
+                write_file(out / SUMMARY, (json.dumps(said) + "\n").encode())
+                return
+        time.sleep(0.05)
