@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from augaware import lookup
 from augaware.augment.plan import pipelines
+from augaware.data.base import Reading
 from augaware.checkpoint import Run, check_device, load_weights, seeded_encoder
 from augaware.distributed import join
 from augaware.errors import RequestError
-from augaware.nets.base import Encoder, build_encoder, feature_dim
+from augaware.nets.base import Encoder, build_encoder, feature_dim, input_channels
 from augaware.objective import Objective
 from augaware.recipe import Recipe
 from augaware.tasks.kept import Kept
@@ -30,7 +31,7 @@ PRECISIONS = ("fp32", "bf16")
 class Frozen(nn.Module):
     """f as tasks see it: with the input it was trained for and the recipe it came from (empty when not ours).
 
-    ``architecture`` is the spec of f, where it is known; ``precision`` of its passes, fp32 or bf16; ``kept``: where its
+    ``channels`` of an image, one for each number of ``mean``; ``reading``: how files become such images. ``architecture`` is the spec of f, where it is known; ``precision`` of its passes, fp32 or bf16; ``kept``: where its
     features are kept, if anywhere.
     """
 
@@ -43,22 +44,24 @@ class Frozen(nn.Module):
         mean: Any,
         std: Any,
         architecture: str | None = None,
+        reading: Reading = Reading(),  # noqa: B008 - it is frozen
     ) -> None:
         super().__init__()
         self.f, self.name, self.dim, self.recipe = f.eval().requires_grad_(False), name, f.dim, recipe
         self.size, self.mean, self.std = size, tuple(mean), tuple(std)
         self.architecture, self.precision = architecture, "fp32"
+        self.channels, self.reading = len(self.mean), reading
         self.kept: Kept | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, size, size) -> features (B, dim)."""
+        """Normalised images (B, channels, size, size) -> features (B, dim)."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             y: Tensor = self.f(images)
         return y
 
     def check_size(self) -> None:
         """Raises :class:`RequestError` where f does not take an image of ``size``, which a transformer may not."""
-        feature_dim(self.f, self.size)
+        feature_dim(self.f, self.size, self.channels)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -95,7 +98,7 @@ def load_encoder(
         frozen = _from_run(Run.open(path))
     elif encoder.startswith("random/"):
         spec = encoder.removeprefix("random/")
-        frozen = Frozen(seeded_encoder(spec, seed=0), encoder, {}, DEFAULT.size, DEFAULT.mean, DEFAULT.std, spec)
+        frozen = _untrained(encoder, spec)
     elif encoder.startswith("timm/"):
         frozen = _pretrained_timm(encoder)
     else:
@@ -128,7 +131,17 @@ def _from_run(run: Run) -> Frozen:
             )
         weights = {k.removeprefix("online.f."): v for k, v in state["model"].items() if k.startswith("online.f.")}
         f.load_state_dict(weights)
-    return Frozen(f, run.path.name, asdict(recipe), recipe.size, recipe.mean, recipe.std, spec)
+    reading = Reading(recipe.channels, recipe.pixel_range)
+    return Frozen(f, run.path.name, asdict(recipe), recipe.size, recipe.mean, recipe.std, spec, reading)
+
+
+def _untrained(encoder: str, spec: str) -> Frozen:
+    """Of other channels than RGB, whose mean and spread nobody knows: those of evenly spread pixels."""
+    f, channels = seeded_encoder(spec, seed=0), input_channels(spec)
+    if channels == 3:
+        return Frozen(f, encoder, {}, DEFAULT.size, DEFAULT.mean, DEFAULT.std, spec)
+    mean, std = (0.5,) * channels, (12**-0.5,) * channels
+    return Frozen(f, encoder, {}, DEFAULT.size, mean, std, spec, Reading(channels))
 
 
 def load_objective(run: Run, f: Encoder) -> Objective | None:
@@ -160,12 +173,20 @@ def freeze(
     network: nn.Module,
     name: str = "encoder",
     size: int = DEFAULT.size,
-    mean: tuple[float, float, float] = DEFAULT.mean,  # type: ignore[assignment]
-    std: tuple[float, float, float] = DEFAULT.std,  # type: ignore[assignment]
+    mean: tuple[float, ...] = DEFAULT.mean,
+    std: tuple[float, ...] = DEFAULT.std,
+    pixel_range: tuple[float, ...] = (),
 ) -> Frozen:
-    """A network of yours, frozen: normalised images (B, 3, size, size) -> features (B, dim)."""
-    f = network if isinstance(network, Encoder) else Encoder(network, feature_dim(network, size))
-    return Frozen(f, name, {}, size, mean, std)
+    """A network of yours, frozen: normalised images (B, C, size, size) -> features (B, dim).
+
+    ``mean`` and ``std`` have a number for each channel. Other than three: data is read as it is, ``pixel_range`` as in
+    a recipe.
+    """
+    if len(mean) != len(std):
+        raise RequestError(f"mean={mean!r} and std={std!r} must have a number for each channel, both")
+    f = network if isinstance(network, Encoder) else Encoder(network, feature_dim(network, size, len(mean)))
+    reading = Reading(len(mean) if len(mean) != 3 or pixel_range else 0, tuple(pixel_range))
+    return Frozen(f, name, {}, size, mean, std, reading=reading)
 
 
 def _from_file(path: Path, architecture: str | None) -> Frozen:
@@ -182,7 +203,10 @@ def _from_file(path: Path, architecture: str | None) -> Frozen:
     f = build_encoder(spec)
     load_weights(f, path)
     size, mean, std = (config.get(key, getattr(DEFAULT, key)) for key in ("size", "mean", "std"))
-    return Frozen(f, path.stem, {}, size, mean, std, spec)
+    reading = Reading()
+    if "pixel_range" in config:  # of files that are read as they are
+        reading = Reading(len(mean), tuple(config["pixel_range"]))
+    return Frozen(f, path.stem, {}, size, mean, std, spec, reading)
 
 
 def _config(weights: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from augaware.errors import RequestError
 from augaware.ragged import Ragged, packed
 
 
@@ -16,9 +17,9 @@ from augaware.ragged import Ragged, packed
 class ImageBatch:
     """Images of a batch, not necessarily of one size.
 
-    ``images`` uint8, RGB: (B, 3, H, W), each image in the top left corner and zeros beside it, or :class:`Ragged` where
-    they lie in a buffer; ``sizes`` (B, 2) int64, the height and width of each; ``index`` (B,) int64, the place of each
-    in its source.
+    ``images`` of the source's kind, which is RGB, uint8, if nothing else was asked for: (B, C, H, W), each image in the
+    top left corner and zeros beside it, or :class:`Ragged` where they lie in a buffer; ``sizes`` (B, 2) int64, the
+    height and width of each; ``index`` (B,) int64, the place of each in its source.
     """
 
     images: Tensor | Ragged
@@ -30,11 +31,11 @@ class ImageBatch:
 
     @property
     def pixels(self) -> Tensor:
-        """(B, 3, H, W): padded."""
+        """(B, C, H, W): padded."""
         return self.images.padded() if isinstance(self.images, Ragged) else self.images
 
     def cut(self) -> list[Tensor]:
-        """Each image (3, h, w) by itself, as a view."""
+        """Each image (C, h, w) by itself, as a view."""
         if isinstance(self.images, Ragged):
             return self.images.images()
         return [image[:, :h, :w] for image, (h, w) in zip(self.images, self.sizes.tolist(), strict=True)]
@@ -50,9 +51,25 @@ class ImageBatch:
 
 
 def collate(images: list[Tensor], index: Tensor) -> ImageBatch:
-    """The batch of uint8 images (3, h, w) of any sizes."""
-    together = packed(images)
+    """The batch of images (C, h, w) of one kind and any sizes."""
+    together = packed(images, len(images[0]) if images else 3)
     return ImageBatch(together, together.sizes, index)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a source become pixels.
+
+    ``channels`` 0: each is a picture, as a viewer shows it: RGB, 8 bits. n: each is data, taken as it is, n channels of
+    8 or 16 bits (:mod:`augaware.data.planes`). A user has to say so, since a file does not tell which of the two is
+    meant: a folder of 16-bit PNGs may be photographs.
+
+    ``pixel_range`` (low, high), of data alone: the values that become 0 and the largest of the type; what lies outside
+    is clipped. A 12-bit sensor in files of 16 bits has (0, 4095). () is the type's own range.
+    """
+
+    channels: int = 0
+    pixel_range: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,8 @@ class Source(ABC):
     ``name`` says where they come from; ``names`` (N,) the path of each image in there, parts joined by ``/`` (tables
     of boxes and landmarks refer to it); ``labels`` (N,) int64 with ``classes`` naming them, or None; ``factors`` name
     -> (N,) or (N, k) float or int64 for drawn images whose causes are known; ``skipped`` what was left out and why;
-    ``fingerprint`` a hex digest that changes when the images or their order change.
+    ``fingerprint`` a hex digest that changes when the images or their order change. All images are of one kind,
+    ``channels`` and ``dtype`` (uint8 or uint16). ``notes`` are sentences on what a reader may not expect.
     """
 
     name: str
@@ -83,6 +101,17 @@ class Source(ABC):
     factors: Mapping[str, Tensor]
     skipped: tuple[Skipped, ...]
     fingerprint: str
+    channels: int = 3
+    dtype: torch.dtype = torch.uint8
+    notes: tuple[str, ...] = ()
+
+    def read_as(self, reading: Reading) -> None:
+        """Have images read so from here on. Raises :class:`RequestError` where this source cannot."""
+        if reading.pixel_range or reading.channels not in (0, self.channels):
+            raise RequestError(
+                f"data {self.name!r} has images of {self.channels} channels as they are; channels={reading.channels} "
+                "and a pixel_range are for folders, lists and archives of image files"
+            )
 
     @property
     def content(self) -> str:
@@ -94,7 +123,7 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, index: int) -> Tensor:
-        """Image number ``index``: (3, H, W) uint8, RGB. Raises :class:`Unreadable`."""
+        """Image number ``index``: (C, H, W), by default RGB, uint8. Raises :class:`Unreadable`."""
 
     def batch(self, index: Tensor) -> ImageBatch:
         """The images ``index`` (B,) int64.

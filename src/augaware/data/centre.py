@@ -11,24 +11,25 @@ from augaware.errors import RequestError
 
 
 def centre_crop(image: Tensor, size: int, short_side: int | None = None) -> Tensor:
-    """The central square: (..., 3, H, W) uint8 -> (..., 3, size, size) float in [0, 1].
+    """The central square: (..., C, H, W) uint8 or uint16 -> (..., C, size, size) float in [0, 1].
 
     The short side is resized to ``short_side`` pixels, at least and by default ``size``, bicubic and antialiased, as in
     the papers' evaluation: within two grey levels of torchvision's ``Resize`` and ``CenterCrop`` on a Pillow image
     (whose import would double a short command).
     """
-    *lead, height, width = image.shape
-    pixels = image.reshape(-1, 3, height, width).float()
+    *lead, channels, height, width = image.shape
+    top_level = torch.iinfo(image.dtype).max
+    pixels = image.reshape(-1, channels, height, width).float()
     short, wanted = min(height, width), short_side or size
     if short != wanted:
         height, width = wanted * height // short, wanted * width // short
-        pixels = F.interpolate(pixels, (height, width), mode="bicubic", antialias=True).round_().clamp_(0, 255)
+        pixels = F.interpolate(pixels, (height, width), mode="bicubic", antialias=True).round_().clamp_(0, top_level)
     top, left = round((height - size) / 2), round((width - size) / 2)
-    return pixels[..., top : top + size, left : left + size].reshape(*lead, size, size) / 255
+    return pixels[..., top : top + size, left : left + size].reshape(*lead, channels, size, size) / top_level
 
 
 def centre_batch(source: Source, index: Tensor, size: int, short_side: int | None = None) -> Tensor:
-    """:func:`centre_crop` of the images ``index`` (B,): (B, 3, size, size) float in [0, 1], one row for every index.
+    """:func:`centre_crop` of the images ``index`` (B,): (B, C, size, size) float in [0, 1], one row for every index.
 
     Raises :class:`RequestError` as :func:`whole` does.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from augaware.data.base import Source
+from augaware.data.base import Reading, Source
 from augaware.data.files import images_below
 from augaware.data.loader import open_source
 from augaware.data.store import Part
@@ -31,7 +31,14 @@ def counted(folder: Path, name: str, whole: bool = True) -> dict[str, int]:
     return {split: count_images(at) if at.is_file() else len(images_below(at)) for split, at in found.items()}
 
 
-def open_layout(folder: Path, name: str, short_side: int | None, memory: int, whole: bool = True) -> dict[str, Source]:
+def open_layout(
+    folder: Path,
+    name: str,
+    short_side: int | None,
+    memory: int,
+    whole: bool = True,
+    reading: Reading = Reading(),  # noqa: B008 - it is frozen
+) -> dict[str, Source]:
     """The splits in ``folder``, of data set ``name``; ``whole``: train and one of val and test must be there.
 
     With val but no test, val serves as test first; then, without a val split, a fifth of train becomes one, per class
@@ -39,7 +46,7 @@ def open_layout(folder: Path, name: str, short_side: int | None, memory: int, wh
     plain names. Raises :class:`RequestError`.
     """
     found = _serving(located(folder), name, whole)
-    sources = {split: open_source(str(at), short_side, memory) for split, at in found.items()}
+    sources = {split: open_source(str(at), short_side, memory, reading=reading) for split, at in found.items()}
     _check_classes(folder, name, sources)
     if whole and "val" not in sources:
         sources["train"], sources["val"] = carve(sources["train"])

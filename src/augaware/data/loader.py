@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from augaware import lookup
-from augaware.data.base import ImageBatch, Source
+from augaware.data.base import ImageBatch, Reading, Source
 from augaware.data.folder import Folder
 from augaware.data.mapped import on_disk, place
 from augaware.data.store import Stored, TooLarge, in_memory
@@ -73,6 +73,7 @@ def open_source(
     workers: int | None = None,
     store: str = "",
     say: Callable[[str], None] = lambda line: None,
+    reading: Reading = Reading(),  # noqa: B008 - it is frozen
 ) -> Source:
     """Open SRC: a folder, a tar, ``torchvision:NAME``, ``shapes`` or a dotted spec that gives a :class:`Source`.
 
@@ -80,12 +81,14 @@ def open_source(
     is longer, and kept: in the folder ``store`` for this run and others, or, without one, in memory if they fit in
     ``memory`` bytes. Those that cannot be read are left out and listed in ``skipped``. A larger source is decoded anew
     for each batch, and an unreadable image is found, and dropped from its batch, only then; with ``memory`` 0 nothing
-    is decoded here. ``progress(done, total)`` is called as images are decoded, ``say`` with lines on the store. Raises
-    :class:`RequestError`.
+    is decoded here. ``progress(done, total)`` is called as images are decoded, ``say`` with lines on the store and on
+    what is read otherwise than one may expect. ``reading``: as pictures or as they are. Raises :class:`RequestError`.
     """
     if short_side is not None and short_side < 1:
         raise RequestError(f"short_side={short_side}: must be 1 pixel or more")
-    return keep(_resolve(src, short_side), short_side, memory, progress, workers, store, say)
+    source = _resolve(src, short_side)
+    source.read_as(reading)
+    return keep(source, short_side, memory, progress, workers, store, say)
 
 
 def keep(
@@ -101,7 +104,10 @@ def keep(
     if not store and memory <= 0:
         return source
     sample = source.batch(torch.linspace(0, len(source) - 1, min(len(source), 64)).long())
-    size = int(sample.sizes.prod(1).sum()) * 3 * len(source) // max(1, len(sample))
+    pixel = source.channels * source.dtype.itemsize
+    size = int(sample.sizes.prod(1).sum()) * pixel * len(source) // max(1, len(sample))
+    for note in source.notes:
+        say(f"data {source.name!r}: {note}")
 
     def decoded(first: int) -> Iterator[tuple[Tensor, ImageBatch]]:
         """The images from ``first`` on, piece by piece: the places asked for, and what could be read."""
