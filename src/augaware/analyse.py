@@ -30,8 +30,9 @@ from augaware.errors import RequestError
 from augaware.evaluate import slug
 from augaware.frozen import Frozen, freeze, load_encoder, load_objective
 from augaware.random import epoch_order
+from augaware.reading import PICTURES, Reading
 from augaware.recipe import DEFAULT_AUGMENT
-from augaware.tasks.features import device_of
+from augaware.tasks.features import check_channels, device_of
 
 ALL = "all"
 PIXELS = "random/pixels"
@@ -52,11 +53,17 @@ def whom(
     return encoder if isinstance(encoder, Frozen) else freeze(copy.deepcopy(encoder)), None
 
 
-def looked_at(data: str, count: int, seed: int, size: int) -> Source:
+def looked_at(
+    data: str,
+    count: int,
+    seed: int,
+    size: int,
+    reading: Reading = PICTURES,
+) -> Source:
     """``count`` images of ``data``, or all, chosen by ``seed``; decoded once, at no more than twice ``size`` pixels."""
     if count < 1:
         raise RequestError(f"images={count} must be at least 1")
-    whole = open_source(data, 2 * size, memory=0)
+    whole = open_source(data, 2 * size, memory=0, reading=reading)
     chosen = epoch_order(len(whole), seed, 0)[:count].sort().values
     return keep(Part(whole, chosen, whole.name), 2 * size)
 
@@ -74,6 +81,7 @@ def subject(
     Raises :class:`RequestError` where an encoder does not take images of its size.
     """
     frozen.check_size()
+    check_channels(frozen, images)
     given = augment if augment is not None else frozen.recipe.get("augment", DEFAULT_AUGMENT)
     alone = Alone(given, frozen.size, frozen.mean, frozen.std)
     objective = None if run is None else load_objective(run, frozen.f)
@@ -86,15 +94,16 @@ def subject(
 
 def compared_with(frozen: Frozen, against: Sequence[str]) -> dict[str, Frozen | Run]:
     """The references by name: the raw pixels, the same network untrained where it is known, then ``against``."""
-    names = {"pixels": PIXELS}
+    names = {"pixels": PIXELS if frozen.channels == 3 else f"{PIXELS}(channels={frozen.channels})"}
     if frozen.architecture is not None:
         names["untrained"] = f"random/{frozen.architecture}"
     found: dict[str, Frozen | Run] = {}
     for name, encoder in names.items():
         if encoder != frozen.name:  # which may be called as a reference is: a run in the folder untrained
-            found[name if name != frozen.name else encoder] = load_encoder(
-                encoder, size=frozen.size, device=str(device_of(frozen))
-            )
+            reference = load_encoder(encoder, size=frozen.size, device=str(device_of(frozen)))
+            if frozen.channels != 3:  # there is no usual normalisation
+                reference.mean, reference.std = frozen.mean, frozen.std
+            found[name if name != frozen.name else encoder] = reference
     for encoder in against:
         other = Run.open(encoder) if Path(encoder).is_dir() else load_encoder(encoder, device=str(device_of(frozen)))
         name = other.path.name if isinstance(other, Run) else other.name

@@ -13,12 +13,13 @@ from typing import Any
 
 from augaware import lookup
 from augaware.checkpoint import environment
-from augaware.data.base import Reading, Source
+from augaware.data.base import Source
 from augaware.data.files import digest
 from augaware.disk import write_file
 from augaware.distributed import rank, world
 from augaware.errors import RequestError
 from augaware.frozen import Frozen
+from augaware.reading import PICTURES, Reading
 from augaware.tasks.base import Task
 from augaware.tasks.features import check_channels
 from augaware.tasks.kept import Kept
@@ -77,7 +78,7 @@ class Opened:
     ``reading``: how their files become pixels.
     """
 
-    def __init__(self, root: Path | str, reading: Reading = Reading()) -> None:  # noqa: B008 - it is frozen
+    def __init__(self, root: Path | str, reading: Reading = PICTURES) -> None:
         self.root, self.reading = root, reading
         self._last: tuple[object, Mapping[str, Source]] | None = None
 

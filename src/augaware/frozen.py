@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from augaware import lookup
 from augaware.augment.plan import pipelines
-from augaware.data.base import Reading
 from augaware.checkpoint import Run, check_device, load_weights, seeded_encoder
 from augaware.distributed import join
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder, feature_dim, input_channels
 from augaware.objective import Objective
+from augaware.reading import PICTURES, Reading
 from augaware.recipe import Recipe
 from augaware.tasks.kept import Kept
 
@@ -31,7 +31,8 @@ PRECISIONS = ("fp32", "bf16")
 class Frozen(nn.Module):
     """f as tasks see it: with the input it was trained for and the recipe it came from (empty when not ours).
 
-    ``channels`` of an image, one for each number of ``mean``; ``reading``: how files become such images. ``architecture`` is the spec of f, where it is known; ``precision`` of its passes, fp32 or bf16; ``kept``: where its
+    ``channels`` of an image, one for each number of ``mean``; ``reading``: how files become such images.
+    ``architecture`` is the spec of f, where it is known; ``precision`` of its passes, fp32 or bf16; ``kept``: where its
     features are kept, if anywhere.
     """
 
@@ -44,7 +45,7 @@ class Frozen(nn.Module):
         mean: Any,
         std: Any,
         architecture: str | None = None,
-        reading: Reading = Reading(),  # noqa: B008 - it is frozen
+        reading: Reading = PICTURES,
     ) -> None:
         super().__init__()
         self.f, self.name, self.dim, self.recipe = f.eval().requires_grad_(False), name, f.dim, recipe
@@ -131,8 +132,8 @@ def _from_run(run: Run) -> Frozen:
             )
         weights = {k.removeprefix("online.f."): v for k, v in state["model"].items() if k.startswith("online.f.")}
         f.load_state_dict(weights)
-    reading = Reading(recipe.channels, recipe.pixel_range)
-    return Frozen(f, run.path.name, asdict(recipe), recipe.size, recipe.mean, recipe.std, spec, reading)
+    given = asdict(recipe), recipe.size, recipe.mean, recipe.std
+    return Frozen(f, run.path.name, *given, spec, recipe.reading)
 
 
 def _untrained(encoder: str, spec: str) -> Frozen:
@@ -203,7 +204,7 @@ def _from_file(path: Path, architecture: str | None) -> Frozen:
     f = build_encoder(spec)
     load_weights(f, path)
     size, mean, std = (config.get(key, getattr(DEFAULT, key)) for key in ("size", "mean", "std"))
-    reading = Reading()
+    reading = PICTURES
     if "pixel_range" in config:  # of files that are read as they are
         reading = Reading(len(mean), tuple(config["pixel_range"]))
     return Frozen(f, path.stem, {}, size, mean, std, spec, reading)

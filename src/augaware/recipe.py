@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_type_hints
 
 from augaware.errors import RequestError, did_you_mean
+from augaware.reading import Reading
 
 OPTIMIZERS = ("sgd", "adamw", "lars")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -133,6 +134,11 @@ class Recipe:
                 f"pixel_range={self.pixel_range!r} must be (low, high) of pixels that channels=n reads as they are, "
                 "such as (0, 4095) of a sensor of 12 bits, or () for all that 8 or 16 bits hold"
             )
+
+    @property
+    def reading(self) -> Reading:
+        """How files become pixels."""
+        return Reading(self.channels, self.pixel_range)
 
     @property
     def measuring(self) -> bool:

@@ -119,7 +119,7 @@ def analyse(
     frozen, run = whom(encoder, architecture, size, device, precision)
     others = (against,) if isinstance(against, str) else against
     augment = (augment,) if isinstance(augment, str) else augment
-    shown = looked_at(data, images, seed, frozen.size)
+    shown = looked_at(data, images, seed, frozen.size, frozen.reading)
     asked = subject(frozen, shown, seed, augment, run, compared_with(frozen, others))
     folder = Path(out) if out is not None else run.path if run is not None else None
     specs = (analysis,) if isinstance(analysis, str) else tuple(analysis)

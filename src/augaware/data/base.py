@@ -11,6 +11,7 @@ from torch import Tensor
 
 from augaware.errors import RequestError
 from augaware.ragged import Ragged, packed
+from augaware.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,6 @@ def collate(images: list[Tensor], index: Tensor) -> ImageBatch:
     """The batch of images (C, h, w) of one kind and any sizes."""
     together = packed(images, len(images[0]) if images else 3)
     return ImageBatch(together, together.sizes, index)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How the files of a source become pixels.
-
-    ``channels`` 0: each is a picture, as a viewer shows it: RGB, 8 bits. n: each is data, taken as it is, n channels of
-    8 or 16 bits (:mod:`augaware.data.planes`). A user has to say so, since a file does not tell which of the two is
-    meant: a folder of 16-bit PNGs may be photographs.
-
-    ``pixel_range`` (low, high), of data alone: the values that become 0 and the largest of the type; what lies outside
-    is clipped. A 12-bit sensor in files of 16 bits has (0, 4095). () is the type's own range.
-    """
-
-    channels: int = 0
-    pixel_range: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

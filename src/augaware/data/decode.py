@@ -9,8 +9,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from augaware.data.base import Reading, Unreadable
+from augaware.data.base import Unreadable
 from augaware.data.planes import fitted, opened, planes, shrunk
+from augaware.reading import PICTURES, Reading
 
 EXTENSIONS = frozenset(
     [".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
@@ -18,7 +19,8 @@ EXTENSIONS = frozenset(
 ARRAYS = frozenset([".npy"])  # data, never a picture
 DECODING = 1  # raised when the same file gives other pixels than before: stores are made anew
 
-def decode(data: bytes | Path, short_side: int | None = None, reading: Reading = Reading()) -> Tensor:  # noqa: B008
+
+def decode(data: bytes | Path, short_side: int | None = None, reading: Reading = PICTURES) -> Tensor:
     """Decode an image file, given as bytes or as a path: (3, H, W) uint8, RGB, or what ``reading`` asks for.
 
     Grey, palette and CMYK images become RGB; 16-bit and float grey levels are scaled to 0..255, not clipped; what is

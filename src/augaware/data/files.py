@@ -13,10 +13,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from augaware.data.base import ImageBatch, Reading, Skipped, Source, Unreadable, collate
+from augaware.data.base import ImageBatch, Skipped, Source, Unreadable, collate
 from augaware.data.decode import ARRAYS, EXTENSIONS, decode
 from augaware.data.planes import held
 from augaware.errors import RequestError, RunError
+from augaware.reading import PICTURES, Reading
 
 V = TypeVar("V")
 
@@ -63,7 +64,9 @@ def images_below(root: Path) -> dict[str, int]:
                 name = f"{prefix}{entry.name}"
                 if entry.is_dir() and not entry.name.startswith("."):
                     todo.append(f"{name}/")
-                elif is_image(name, EXTENSIONS | ARRAYS) and (entry.is_file() or entry.is_symlink()):  # a dead link is listed, then skipped
+                elif is_image(name, EXTENSIONS | ARRAYS) and (
+                    entry.is_file() or entry.is_symlink()
+                ):  # a dead link is listed, then skipped
                     sizes[name] = entry.stat().st_size if entry.is_file() else 0
     return pictures_first(sizes)
 
@@ -90,7 +93,7 @@ class FileSource(Source):
         self.factors: dict[str, Tensor] = {}
         self.skipped: tuple[Skipped, ...] = ()
         self.fingerprint = fingerprint
-        self.reading, self._first = Reading(), ""
+        self.reading, self._first = PICTURES, ""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:

@@ -4,8 +4,9 @@ A line per chunk, ``<sha256 of the text> <text>``, the text a list in JSON with 
 
     [name, height, width, sha256 of its pixels]    or, unreadable,    [name, reason]
 
-The first line is the header, which names the images' kind where that is not RGB in 8 bits; the last of a finished store ``{"content": sha256 of all entries}``. A line is written
-once the pixels it speaks of are on the disk, so that a kill costs the current chunk: its line is missing or torn.
+The first line is the header, which names the kind of the images where that is not RGB in 8 bits; the last of a finished
+store is ``{"content": sha256 of all entries}``. A line is written once the pixels it speaks of are on the disk, so that
+a kill costs the current chunk: its line is missing or torn.
 """
 
 from __future__ import annotations

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 
-from augaware.data.base import Reading, Source
+from augaware.data.base import Source
 from augaware.data.files import images_below
 from augaware.data.loader import open_source
 from augaware.data.store import Part
 from augaware.data.tar import TARS, count_images
 from augaware.errors import RequestError
 from augaware.random import Draws
+from augaware.reading import PICTURES, Reading
 
 # What a split may be called on disk. tinyimagenet100 and ImageNet publish no test labels: there val serves as test.
 SPLITS = {"train": ("train", "trn"), "val": ("val", "valid", "validation"), "test": ("test", "tst")}
@@ -37,7 +38,7 @@ def open_layout(
     short_side: int | None,
     memory: int,
     whole: bool = True,
-    reading: Reading = Reading(),  # noqa: B008 - it is frozen
+    reading: Reading = PICTURES,
 ) -> dict[str, Source]:
     """The splits in ``folder``, of data set ``name``; ``whole``: train and one of val and test must be there.
 

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from augaware import lookup
-from augaware.data.base import ImageBatch, Reading, Source
+from augaware.data.base import ImageBatch, Source
 from augaware.data.folder import Folder
 from augaware.data.mapped import on_disk, place
 from augaware.data.store import Stored, TooLarge, in_memory
 from augaware.data.tar import TARS, Tar
 from augaware.errors import RequestError, did_you_mean
+from augaware.reading import PICTURES, Reading
 
 ACCEPTED = (
     "a folder of images, a .tar, .tar.gz or .tgz, torchvision:NAME, shapes, imagenet100('FOLDER'), or a dotted spec"
@@ -73,7 +74,7 @@ def open_source(
     workers: int | None = None,
     store: str = "",
     say: Callable[[str], None] = lambda line: None,
-    reading: Reading = Reading(),  # noqa: B008 - it is frozen
+    reading: Reading = PICTURES,
 ) -> Source:
     """Open SRC: a folder, a tar, ``torchvision:NAME``, ``shapes`` or a dotted spec that gives a :class:`Source`.
 

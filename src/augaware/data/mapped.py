@@ -152,7 +152,10 @@ def _built(source: Source, folder: Path, size: int, decoded: Decoded, say: Say) 
                 pixels.truncate(journal.bytes)
                 log.truncate(journal.length)
                 if not journal.header:
-                    _append(log, {"format": FORMAT, "source": source.name, "fingerprint": source.fingerprint, **_kind(source)})
+                    _append(
+                        log,
+                        {"format": FORMAT, "source": source.name, "fingerprint": source.fingerprint, **_kind(source)},
+                    )
                 chunk: list[Entry] = []
                 for index, batch in decoded(len(journal.entries)):
                     chunk += _written(source, index, batch, pixels)

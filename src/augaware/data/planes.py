@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from augaware.data.base import Reading, Unreadable
+from augaware.data.base import Unreadable
+from augaware.reading import Reading
 
 NUMPY, PNG, TIFFS = b"\x93NUMPY", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by the header's type of colour
@@ -116,7 +117,7 @@ def _read(content: bytes, channels: int, short_side: int | None) -> np.ndarray[A
         with opened(content) as image:  # which refuses what is too large
             _check(PNG_CHANNELS.get(content[25], 3), image.size, channels)
         pixels = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        return decode_image(pixels, mode=ImageReadMode.UNCHANGED).numpy()
+        return np.asarray(decode_image(pixels, mode=ImageReadMode.UNCHANGED))
     if content[:4] in TIFFS:
         return _tiff(content, channels)
     with opened(content) as image:
@@ -151,7 +152,9 @@ def _channels(shape: tuple[int, ...], wanted: int) -> int:
     first, last = shape[0], shape[2]
     if first == last or (wanted in (first, last) and wanted * 2 > first + last):
         both = first == last
-        found = "both ends are as long" if both else f"its smaller end is {min(first, last)}, and {wanted} are asked for"
+        found = (
+            "both ends are as long" if both else f"its smaller end is {min(first, last)}, and {wanted} are asked for"
+        )
         raise Unreadable(f"an array of shape {shape}: which are the channels? {found}; save it as (C, H, W) with C < W")
     return min(first, last)
 
@@ -162,7 +165,7 @@ def _bands(image: Image.Image) -> np.ndarray[Any, Any]:
     if image.mode in ("1", "P", "PA"):
         image = image.convert("L" if image.mode == "1" else "RGBA" if image.has_transparency_data else "RGB")
     array = np.asarray(image)
-    if image.mode == "I" and 0 <= array.min() and array.max() < 1 << 16:
+    if image.mode == "I" and array.min() >= 0 and array.max() < 1 << 16:
         array = array.astype(np.uint16)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
@@ -192,7 +195,7 @@ def _tiff(content: bytes, channels: int) -> np.ndarray[Any, Any]:
         if len(others) > 1 or len(axes) - len(others) != 2:
             raise Unreadable(f"a TIFF of axes {series.axes} and shape {series.shape}; accepted: Y, X and one other")
         sides = [n for axis, n in axes if axis in "YX"]
-        _check(*(others or [1]), sides, channels)  # before it is expanded
+        _check(others[0] if others else 1, sides, channels)  # before it is expanded
         try:
             array = np.asarray(series.asarray()).reshape([n for _, n in axes])
         except ValueError as error:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from augaware import lookup
 from augaware.data import layout
-from augaware.data.base import Reading, Source
+from augaware.data.base import Source
 from augaware.data.datasets.base import plug_in
 from augaware.data.shapes import shapes_splits
 from augaware.errors import RequestError, did_you_mean
+from augaware.reading import PICTURES, Reading
 
 
 def open_dataset(
@@ -18,7 +19,7 @@ def open_dataset(
     name: str,
     short_side: int | None = None,
     memory: int = 4 << 30,
-    reading: Reading = Reading(),  # noqa: B008 - it is frozen
+    reading: Reading = PICTURES,
 ) -> dict[str, Source]:
     """The splits of data set ``name`` in the folder ``root``: ``train``, ``val`` and ``test``, unless it has fewer.
 

@@ -1,5 +1,4 @@
-"""Encoders by name: f maps normalised images (B, C, H, W) to features y, (B, dim); C is 3 where the spec says no other.
-"""
+"""Encoders by name: f maps normalised images (B, C, H, W) to features y, (B, dim); C is 3 if the spec says no other."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +47,6 @@ def build_encoder(spec: str) -> Encoder:
     networks are then initialised as timm does, torchvision's first convolution as :func:`first_of` says. Raises
     :class:`RequestError` for an unknown name.
     """
-    channels = input_channels(spec)
     library, slash, rest = spec.strip().partition("/")
     if not slash or "(" in library:  # the slash of an argument, as in branched('timm/resnet18')
         backbone = lookup.build("nets", spec)
@@ -59,20 +57,23 @@ def build_encoder(spec: str) -> Encoder:
             raise RequestError(
                 f"encoder {spec!r}: its arguments are stem, 'imagenet' (default) or 'cifar', and channels"
             )
-        check_widths(f"encoder {spec!r}", channels=channels)
+        channels = input_channels(spec)
         make = _from_timm if library == "timm" else _from_torchvision
         backbone = make(parsed.name, channels)
         if parsed.kwargs.get("stem", "imagenet") != "imagenet":
             small_image_stem(backbone, parsed.kwargs["stem"])
     else:
         raise RequestError(f"encoder {spec!r}: unknown library {library!r}; accepted: {', '.join(LIBRARIES)}")
-    return backbone if isinstance(backbone, Encoder) else Encoder(backbone, feature_dim(backbone, channels=channels))
+    if isinstance(backbone, Encoder):
+        return backbone
+    return Encoder(backbone, feature_dim(backbone, channels=input_channels(spec)))
 
 
 def input_channels(spec: str) -> int:
     """Of how many channels an encoder spec takes images: what it says, or the encoder in it; 3 where none does."""
     parsed = lookup.parse(spec.strip().removeprefix("timm/").removeprefix("torchvision/"), "encoder")
     if "channels" in parsed.kwargs:
+        check_widths(f"encoder {spec!r}", channels=parsed.kwargs["channels"])
         return int(parsed.kwargs["channels"])
     inner = parsed.kwargs.get("encoder", parsed.args[0] if parsed.args else None)
     return input_channels(inner) if isinstance(inner, str) and _takes(parsed.name, "encoder") else 3
@@ -143,8 +144,9 @@ def feature_dim(backbone: nn.Module, side: int | None = None, channels: int = 3)
         try:
             y = backbone(torch.zeros(1, channels, side, side, device=device))
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:  # networks refuse a size in many ways
+            said = " ".join(str(error).split())[:200]
             raise RequestError(
-                f"encoder: {name} cannot take images of {channels} x {side} x {side} ({' '.join(str(error).split())[:200]}); "
+                f"encoder: {name} cannot take images of {channels} x {side} x {side} ({said}); "
                 "say the size that it takes: --size 224, or freeze(network, size=224)"
             ) from None
     if not isinstance(y, torch.Tensor) or y.ndim != 2:
@@ -166,7 +168,7 @@ def _from_timm(name: str, channels: int) -> nn.Module:
     accepted = timm.list_models()
     if name.partition(".")[0] not in accepted:
         raise RequestError(f"encoder 'timm/{name}': timm has no such model{did_you_mean(name, accepted)}")
-    wide = {} if channels == 3 else {"in_chans": channels}
+    wide: dict[str, Any] = {} if channels == 3 else {"in_chans": channels}
     model: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **wide)
     return model
 

@@ -9,9 +9,10 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
-from augaware.data.base import Reading, Source
+from augaware.data.base import Source
 from augaware.data.root import open_dataset
 from augaware.errors import RequestError
+from augaware.reading import PICTURES, Reading
 
 
 class FrozenEncoder(Protocol):
@@ -44,11 +45,12 @@ class Task(ABC):
     """A question put to a frozen encoder, on one data set.
 
     ``protocol`` is the name and the version of the procedure, ``"linear_probe/1"``: numbers compare only within one.
-    ``dataset`` names the data, ``reading`` how its files become pixels: as those that the encoder was trained on. A task never changes the encoder: neither weights, nor buffers, nor training flags.
+    ``dataset`` names the data, ``reading`` how its files become pixels: as those that the encoder was trained on. A
+    task never changes the encoder: neither weights, nor buffers, nor training flags.
     """
 
     protocol: ClassVar[str]
-    reading: Reading = Reading()
+    reading: Reading = PICTURES
 
     def __init__(self, dataset: str) -> None:
         if not isinstance(dataset, str) or not dataset:

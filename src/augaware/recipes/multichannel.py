@@ -1,0 +1,24 @@
+"""Images that are no pictures: microscopy, remote sensing, any number of channels of 8 or 16 bits."""
+
+from __future__ import annotations
+
+from augaware.checks import check_widths
+from augaware.recipe import MULTICHANNEL_AUGMENT, Recipe
+
+__all__ = ["multichannel"]
+
+
+def multichannel(channels: int = 1, size: int = 96) -> Recipe:
+    """SimCLR on files read as they are, n ``channels`` of 8 or 16 bits: .npy, TIFF, 16-bit PNG (data/planes.py).
+
+    Crop, both ways of turning (there is no upright), blur, and exposure, a gain and an offset for each channel; what
+    needs RGB is left out. mean and std are measured at the start and written into the run's recipe. A sensor of 12 bits
+    in files of 16: --set pixel_range="(0, 4095)".
+
+    Expected: nothing published; a start to change, whose numbers are the library's defaults.
+
+    augaware pretrain --recipe "multichannel(channels=5)" --data CELLS --out runs/cells
+    """
+    check_widths("recipe 'multichannel'", channels=channels)
+    augment = [spec if spec != "exposure()" else f"exposure(channels={channels})" for spec in MULTICHANNEL_AUGMENT]
+    return Recipe(data="cells", channels=channels, augment=tuple(augment), size=size)
