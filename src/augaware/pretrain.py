@@ -144,8 +144,6 @@ class Trainer:
         if recipe.measuring:
             recipe = self.recipe = recipe.changed(channel_moments(self.source, recipe.seed))
             self.camera = Camera(recipe)
-            said = (", ".join(f"{n:g}" for n in numbers) for numbers in (recipe.mean, recipe.std))
-            display.line("measured of the images: mean {}; std {}".format(*said))
         objective = self._built(len(self.source.classes) if self.source.labels is not None else None)
         if compiled is not None:
             if not compiled.done():

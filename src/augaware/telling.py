@@ -48,6 +48,10 @@ class Teller:
             f"{t.steps_per_epoch} steps; {t.fabric.device}, {precision(recipe)}, views {self._engine()}"
             + (f"; {t.group.world} processes of {t.share} images" if t.group.world > 1 else "")
         )
+        if recipe.channels:
+            mean, std = (", ".join(f"{n:g}" for n in numbers) for numbers in (recipe.mean, recipe.std))
+            bits = 8 * t.source.dtype.itemsize
+            self.display.line(f"files as they are: {recipe.channels} channels of {bits} bits; mean {mean}; std {std}")
         if init:
             self.display.line(f"f starts from {init} (file#sha256)")
         self.skipped()

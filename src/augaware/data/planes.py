@@ -1,7 +1,7 @@
 """Image files as data: the planes that a file holds, 8 or 16 bits, where a picture would be RGB.
 
     .npy             (H, W), (H, W, C) or (C, H, W): the smaller of the outer dimensions is C
-    PNG              gray, gray and alpha, RGB or RGBA of 8 or 16 bits: 1 to 4 channels
+    PNG              gray, RGB or RGBA of 8 or 16 bits: 1, 3 or 4 channels
     TIFF             a page of so many samples, or pages of one size and one sample each; what Pillow does not read
                      takes tifffile, an optional package (``pip install 'augaware[microscopy]'``)
     JPEG and others  as Pillow opens them, 8 bits
@@ -61,7 +61,7 @@ def planes(content: bytes, reading: Reading, short_side: int | None = None) -> T
     if reading.pixel_range:
         low, high = reading.pixel_range
         top = np.iinfo(array.dtype).max
-        array = np.rint(((array - low) * (top / (high - low))).clip(0, top)).astype(array.dtype)
+        array = np.rint(((array.astype(np.float64) - low) / (high - low)).clip(0, 1) * top).astype(array.dtype)
     kind = np.uint8 if array.dtype.itemsize == 1 else np.uint16
     return fitted(torch.from_numpy(np.array(array, kind, order="C")), short_side)
 
@@ -111,19 +111,27 @@ def _read(content: bytes, channels: int, short_side: int | None) -> np.ndarray[A
         if array.ndim == 2:
             return array[None]
         return array if len(array) == _channels(array.shape, channels) else array.transpose(2, 0, 1)
-    if content[:8] == PNG and len(content) > 25 and content[24] == 16:
-        from torchvision.io import ImageReadMode, decode_image
-
-        with opened(content) as image:  # which refuses what is too large
-            _check(PNG_CHANNELS.get(content[25], 3), image.size, channels)
-        pixels = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        return np.asarray(decode_image(pixels, mode=ImageReadMode.UNCHANGED))
+    if content[:8] == PNG and len(content) > 25 and content[24] == 16 and content[25] != 0:
+        return _wide_png(content)
     if content[:4] in TIFFS:
         return _tiff(content, channels)
     with opened(content) as image:
         if short_side is not None:
             image.draft(None, shrunk(image.size, 2 * short_side))  # as decode() does
         return _bands(image)
+
+
+def _wide_png(content: bytes) -> np.ndarray[Any, Any]:
+    """RGB and RGBA of 16 bits, of which Pillow keeps the upper 8: the lower ones are the upper ones of what lies swapped."""
+    halves = []
+    for order in ("B", "L"):
+        with opened(content) as image:
+            tile = image.tile[0]
+            if tile.args != f"{image.mode};16B":
+                raise Unreadable("gray and alpha of 16 bits; save it as an array, .npy")
+            image.tile = [tile._replace(args=f"{image.mode};16{order}")]
+            halves.append(np.asarray(image).transpose(2, 0, 1).astype(np.uint16))
+    return 256 * halves[0] + halves[1]
 
 
 def _array(content: bytes) -> np.ndarray[Any, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from augaware.checks import check_widths
 from augaware.recipe import MULTICHANNEL_AUGMENT, Recipe
 
 __all__ = ["multichannel"]
@@ -19,6 +18,5 @@ def multichannel(channels: int = 1, size: int = 96) -> Recipe:
 
     augaware pretrain --recipe "multichannel(channels=5)" --data CELLS --out runs/cells
     """
-    check_widths("recipe 'multichannel'", channels=channels)
     augment = [spec if spec != "exposure()" else f"exposure(channels={channels})" for spec in MULTICHANNEL_AUGMENT]
     return Recipe(data="cells", channels=channels, augment=tuple(augment), size=size)
