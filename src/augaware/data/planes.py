@@ -122,14 +122,15 @@ def _read(content: bytes, channels: int, short_side: int | None) -> np.ndarray[A
 
 
 def _wide_png(content: bytes) -> np.ndarray[Any, Any]:
-    """RGB and RGBA of 16 bits, of which Pillow keeps the upper 8: the lower ones are the upper ones of what lies swapped."""
+    """RGB and RGBA of 16 bits, of which Pillow keeps the upper 8; the lower are the upper of what is read swapped."""
     halves = []
     for order in ("B", "L"):
-        with opened(content) as image:
-            tile = image.tile[0]
-            if tile.args != f"{image.mode};16B":
+        image: Any = opened(content)
+        with image:
+            codec, extents, offset, mode = image.tile[0]
+            if mode != f"{image.mode};16B":
                 raise Unreadable("gray and alpha of 16 bits; save it as an array, .npy")
-            image.tile = [tile._replace(args=f"{image.mode};16{order}")]
+            image.tile = [(codec, extents, offset, f"{image.mode};16{order}")]
             halves.append(np.asarray(image).transpose(2, 0, 1).astype(np.uint16))
     return 256 * halves[0] + halves[1]
 
