@@ -115,7 +115,7 @@ class FileSource(Source):
         if not reading.channels:
             if reading.pixel_range:
                 raise RequestError("pixel_range is for images that are read as they are; give channels too")
-            if self.names[0].lower().endswith(tuple(ARRAYS)):
+            if self.names and self.names[0].lower().endswith(tuple(ARRAYS)):
                 raise RequestError(f"data {self.name!r} holds {self._arrays()}")
             return
         self.reading, self.channels = reading, reading.channels
