@@ -182,7 +182,7 @@ def test_pixels_are_the_image_averaged_down() -> None:
         ("resnet18(stem='imagnet')", ["stem='imagnet'", "'imagenet', 'cifar'"]),
         ("timm/resnet18(stem='x')", ["stem='x'"]),
         ("timm/test_vit(stem='cifar')", ["stem='cifar' is for ResNets"]),
-        ("timm/resnet18(pretrained=True)", ["the only argument is stem"]),
+        ("timm/resnet18(pretrained=True)", ["its arguments are stem"]),
         ("resnet18(pretrained=True)", ["'pretrained'", "accepted: stem"]),
         ("tiny(widths=())", ["widths=()"]),
         ("tiny(widths=(8, 0))", ["widths=(8, 0)"]),

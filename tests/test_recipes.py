@@ -30,6 +30,7 @@ ASKED: dict[str, list[str]] = {  # recipe -> the calls that its docstring speaks
     "augself_imagenet_vit": [f"(aware={a!r})" for a in AWARE],
     "augself_stl10": [f"(host={h!r}, aware={a!r})" for h, a in itertools.product(STL10, AWARE)],
     "demo": ["(aware=('cassle()',), seed=3)"],
+    "multichannel": ["(channels=5)"],
     "paper_barlow_twins": ["(epochs=300)"],
     "paper_byol": ["(epochs=100)", "(epochs=300)", "(epochs=1000)"],
     "paper_dino": ["(epochs=100)", "(epochs=300)"],

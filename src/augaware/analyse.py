@@ -30,18 +30,19 @@ from augaware.errors import RequestError
 from augaware.evaluate import slug
 from augaware.frozen import AnyEncoder, Frozen, load_encoder, load_objective
 from augaware.random import epoch_order
+from augaware.reading import PICTURES, Reading
 from augaware.recipe import DEFAULT_AUGMENT
-from augaware.tasks.features import device_of
+from augaware.tasks.features import check_channels, device_of
 
 ALL = "all"
 PIXELS = "random/pixels"
 
 
-def looked_at(data: str, count: int, seed: int, size: int) -> Source:
+def looked_at(data: str, count: int, seed: int, size: int, reading: Reading = PICTURES) -> Source:
     """``count`` images of ``data``, or all, chosen by ``seed``; decoded once, at no more than twice ``size`` pixels."""
     if count < 1:
         raise RequestError(f"images={count} must be at least 1")
-    whole = open_source(data, 2 * size, memory=0)
+    whole = open_source(data, 2 * size, memory=0, reading=reading)
     chosen = epoch_order(len(whole), seed, 0)[:count].sort().values
     return keep(Part(whole, chosen, whole.name), 2 * size)
 
@@ -58,6 +59,7 @@ def subject(
     Raises :class:`RequestError` where an encoder does not take images of its size.
     """
     frozen.check_size()
+    check_channels(frozen, images)
     given = augment if augment is not None else frozen.recipe.get("augment", DEFAULT_AUGMENT)
     alone = Alone(given, frozen.size, frozen.mean, frozen.std)
     objective = None if frozen.run is None else load_objective(frozen.run, frozen.f)
@@ -67,13 +69,17 @@ def subject(
 
 def compared_with(frozen: Frozen, against: Sequence[AnyEncoder]) -> dict[str, Frozen]:
     """The references by name: the raw pixels, the same network untrained where it is known, then ``against``."""
-    names, device = {"pixels": PIXELS}, str(device_of(frozen))
+    names = {"pixels": PIXELS if frozen.channels == 3 else f"{PIXELS}(channels={frozen.channels})"}
+    device = str(device_of(frozen))
     if frozen.architecture is not None:
         names["untrained"] = f"random/{frozen.architecture}"
     found: dict[str, Frozen] = {}
     for name, encoder in names.items():
         if encoder != frozen.name:  # which may be called as a reference is: a run in the folder untrained
-            found[name if name != frozen.name else encoder] = load_encoder(encoder, size=frozen.size, device=device)
+            reference = load_encoder(encoder, size=frozen.size, device=device)
+            if frozen.channels != 3:  # there is no usual normalisation
+                reference.mean, reference.std = frozen.mean, frozen.std
+            found[name if name != frozen.name else encoder] = reference
     for given in against:
         other = given if isinstance(given, Frozen) else load_encoder(given, device=device)
         name = other.name

@@ -145,13 +145,16 @@ class Run:
         """Write f's weights, and beside them what is needed to use them (``config.json``)."""
         file = self.path / name
         file.parent.mkdir(exist_ok=True)
-        config = {
+        config: dict[str, Any] = {
             "encoder": self.encoder,
             "dim": encoder.dim,
             "size": self.recipe.size,
             "mean": list(self.recipe.mean),
             "std": list(self.recipe.std),
+            "channels": len(self.recipe.mean),
         }
+        if self.recipe.channels:  # files read as they are, and how
+            config["pixel_range"] = list(self.recipe.pixel_range)
         write_file(file.with_name("config.json"), (json.dumps(config, indent=2) + "\n").encode())
         write_file(file, save(plain_weights(encoder)))  # last: where it stands, the export is complete
         return file
@@ -181,19 +184,34 @@ def plain_weights(encoder: Encoder) -> dict[str, Tensor]:
     return {k: v.detach().cpu().contiguous() for k, v in encoder.backbone.state_dict().items()}
 
 
-def load_weights(encoder: Encoder, file: Path) -> None:
-    """Load a safetensors file of :meth:`Run.export` or of the encoder's library; a classifier's weights are ignored."""
+def load_weights(encoder: Encoder, file: Path, repeated: bool = False) -> None:
+    """Load a safetensors file of :meth:`Run.export` or of the encoder's library; a classifier's weights are ignored.
+
+    ``repeated``: a first layer that was trained on RGB is repeated for an encoder of other channels (initial.py).
+    """
     try:
         weights = load_file(file)
     except Exception as error:  # safetensors has no public error of its own for every way a file can be damaged
         raise RequestError(f"{str(file)!r} is not a readable safetensors file: {error}") from None
     expected = encoder.backbone.state_dict()
+    if repeated:
+        weights |= {k: _repeated(w, expected[k]) for k, w in weights.items() if k in expected}
     missing = sorted(set(expected) - set(weights))
     wrong = sorted(k for k in expected if k in weights and not _fits(weights[k], expected[k]))
     if missing or wrong:
         named = f"{len(missing)} tensors are missing" if missing else f"{len(wrong)} tensors have another shape or kind"
         raise RequestError(f"{str(file)!r} does not fit the encoder: {named}, such as {(missing or wrong)[0]!r}")
     encoder.backbone.load_state_dict({k: weights[k] for k in expected})
+
+
+def _repeated(found: Tensor, expected: Tensor) -> Tensor:
+    """(c, 3, h, w) as (c, n, h, w): R, G, B, R, ... scaled by 3 / n; whatever else as it is."""
+    outer, inner = found.shape[:1] + found.shape[2:], expected.shape[:1] + expected.shape[2:]
+    if found.ndim != 4 or found.shape[1] != 3 or outer != inner or expected.shape[1] == 3:
+        return found
+    n = expected.shape[1]
+    turn = found.sum(1, keepdim=True) if n == 1 else found[:, torch.arange(n) % 3] * (3 / n)  # one: all of gray
+    return turn.to(found.dtype)
 
 
 def _fits(found: Tensor, expected: Tensor) -> bool:

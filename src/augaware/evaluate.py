@@ -19,7 +19,9 @@ from augaware.disk import write_file
 from augaware.distributed import rank, world
 from augaware.errors import RequestError
 from augaware.frozen import Frozen
+from augaware.reading import PICTURES, Reading
 from augaware.tasks.base import Task
+from augaware.tasks.features import check_channels
 from augaware.tasks.kept import Kept
 
 LONGEST = 100  # letters of a file's name
@@ -40,7 +42,7 @@ def evaluate(
     with it a wrong request, such as a damaged data set, is told too, and the other tasks go on.
     """
     tasks: list[tuple[str, Task]] = [(spec, lookup.build("tasks", spec)) for spec in specs]
-    results, opened = [], Opened(root)
+    results, opened = [], Opened(root, frozen.reading)
     with kept(frozen, out):
         for spec, task in tasks:
             try:
@@ -71,10 +73,13 @@ def kept(frozen: Frozen, out: Path | None) -> Iterator[None]:
 
 
 class Opened:
-    """The data sets below ``root``; the last one stays open for a task that wants it in the same form."""
+    """The data sets below ``root``; the last one stays open for a task that wants it in the same form.
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = root
+    ``reading``: how their files become pixels.
+    """
+
+    def __init__(self, root: Path | str, reading: Reading = PICTURES) -> None:
+        self.root, self.reading = root, reading
         self._last: tuple[object, Mapping[str, Source]] | None = None
 
     def splits(self, task: Task) -> Mapping[str, Source]:
@@ -82,6 +87,7 @@ class Opened:
         kind = task.dataset, type(task).splits
         if self._last is None or self._last[0] != kind:
             self._last = None  # its memory first
+            task.reading = self.reading
             self._last = kind, task.splits(self.root)
         return self._last[1]
 
@@ -101,6 +107,8 @@ def run_task(
 ) -> dict[str, Any]:
     """One result, as ``eval/<task>.json`` holds it; with ``out`` it is written there, and a picture beside it."""
     began = time.perf_counter()
+    for source in splits.values():
+        check_channels(frozen, source)
     metrics = task(frozen, splits)
     result = {
         "task": spec,

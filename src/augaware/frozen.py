@@ -20,8 +20,9 @@ from augaware.augment.plan import pipelines
 from augaware.checkpoint import Run, check_device, load_weights, seeded_encoder
 from augaware.distributed import join
 from augaware.errors import RequestError
-from augaware.nets.base import Encoder, build_encoder, feature_dim
+from augaware.nets.base import Encoder, build_encoder, feature_dim, input_channels
 from augaware.objective import Objective
+from augaware.reading import PICTURES, Reading
 from augaware.recipe import Recipe
 from augaware.tasks.kept import Kept
 
@@ -35,6 +36,7 @@ PRECISIONS = ("fp32", "bf16")
 class Frozen(nn.Module):
     """f as tasks see it: with the input it was trained for and the recipe it came from (empty when not ours).
 
+    ``channels`` of an image, one for each number of ``mean``; ``reading``: how files become such images.
     ``architecture`` is the spec of f, where it is known; ``precision`` of its passes, fp32 or bf16; ``run``: the run
     folder that it is of; ``kept``: where its features are kept, if anywhere.
     """
@@ -48,11 +50,13 @@ class Frozen(nn.Module):
         mean: Any,
         std: Any,
         architecture: str | None = None,
+        reading: Reading = PICTURES,
     ) -> None:
         super().__init__()
         self.f, self.name, self.dim, self.recipe = f.requires_grad_(False), name, f.dim, recipe
         self.size, self.mean, self.std = size, tuple(mean), tuple(std)
         self.architecture, self.precision = architecture, "fp32"
+        self.channels, self.reading = len(self.mean), reading
         self.run: Run | None = None
         self.kept: Kept | None = None
         self.eval()
@@ -63,14 +67,14 @@ class Frozen(nn.Module):
         return f"frozen encoder {self.name}: {self.architecture or type(self.f.backbone).__name__}, {what}"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, size, size) -> features (B, dim)."""
+        """Normalised images (B, channels, size, size) -> features (B, dim)."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             y: Tensor = self.f(images)
         return y
 
     def check_size(self) -> None:
         """Raises :class:`RequestError` where f does not take an image of ``size``, which a transformer may not."""
-        feature_dim(self.f, self.size)
+        feature_dim(self.f, self.size, self.channels)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -128,8 +132,7 @@ def _by_name(encoder: str, architecture: str | None) -> Frozen:
     if path.is_dir():
         return _from_run(Run.open(path))
     if encoder.startswith("random/"):
-        spec = encoder.removeprefix("random/")
-        return Frozen(seeded_encoder(spec, seed=0), encoder, {}, DEFAULT.size, DEFAULT.mean, DEFAULT.std, spec)
+        return _untrained(encoder, encoder.removeprefix("random/"))
     if encoder.startswith("timm/"):
         return _pretrained_timm(encoder)
     raise RequestError(f"encoder {encoder!r} was not found; accepted: {ACCEPTED}")
@@ -154,9 +157,19 @@ def _from_run(run: Run) -> Frozen:
             )
         weights = {k.removeprefix("online.f."): v for k, v in state["model"].items() if k.startswith("online.f.")}
         f.load_state_dict(weights)
-    frozen = Frozen(f, run.path.name, asdict(recipe), recipe.size, recipe.mean, recipe.std, spec)
+    given = asdict(recipe), recipe.size, recipe.mean, recipe.std
+    frozen = Frozen(f, run.path.name, *given, spec, recipe.reading)
     frozen.run = run
     return frozen
+
+
+def _untrained(encoder: str, spec: str) -> Frozen:
+    """Of other channels than RGB, whose mean and spread nobody knows: those of evenly spread pixels."""
+    f, channels = seeded_encoder(spec, seed=0), input_channels(spec)
+    if channels == 3:
+        return Frozen(f, encoder, {}, DEFAULT.size, DEFAULT.mean, DEFAULT.std, spec)
+    mean, std = (0.5,) * channels, (12**-0.5,) * channels
+    return Frozen(f, encoder, {}, DEFAULT.size, mean, std, spec, Reading(channels))
 
 
 def load_objective(run: Run, f: Encoder) -> Objective | None:
@@ -190,11 +203,13 @@ def freeze(
     size: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    pixel_range: tuple[float, ...] = (),
 ) -> Frozen:
-    """A network of yours, frozen: normalised images (B, 3, size, size) -> features (B, dim).
+    """A network of yours, frozen: normalised images (B, C, size, size) -> features (B, dim).
 
     A model of timm loses its classifier, and what is not given is of its ``pretrained_cfg``; else it is that of a
-    recipe: 96 px and ImageNet's mean and standard deviation.
+    recipe: 96 px and ImageNet's mean and standard deviation. These have a number for each channel; with other than
+    three, data is read as it is, ``pixel_range`` as in a recipe.
     """
     given: dict[str, Any] = {"name": "encoder", "size": DEFAULT.size, "mean": DEFAULT.mean, "std": DEFAULT.std}
     config = getattr(network, "pretrained_cfg", None)
@@ -202,8 +217,11 @@ def freeze(
         reset(0)
         given |= _of_timm(network) | {"name": config.get("architecture") or "encoder"}
     size, mean, std = size or given["size"], mean or given["mean"], std or given["std"]
-    f = network if isinstance(network, Encoder) else Encoder(network, feature_dim(network, size))
-    return Frozen(f, name or given["name"], {}, size, mean, std)
+    if len(mean) != len(std):
+        raise RequestError(f"mean={mean!r} and std={std!r} must have a number for each channel, both")
+    f = network if isinstance(network, Encoder) else Encoder(network, feature_dim(network, size, len(mean)))
+    reading = Reading(len(mean) if len(mean) != 3 or pixel_range else 0, tuple(pixel_range))
+    return Frozen(f, name or given["name"], {}, size, mean, std, reading=reading)
 
 
 def _from_file(path: Path, architecture: str | None) -> Frozen:
@@ -220,7 +238,10 @@ def _from_file(path: Path, architecture: str | None) -> Frozen:
     f = build_encoder(spec)
     load_weights(f, path)
     size, mean, std = (config.get(key, getattr(DEFAULT, key)) for key in ("size", "mean", "std"))
-    return Frozen(f, path.stem, {}, size, mean, std, spec)
+    reading = PICTURES
+    if "pixel_range" in config:  # of files that are read as they are
+        reading = Reading(len(mean), tuple(config["pixel_range"]))
+    return Frozen(f, path.stem, {}, size, mean, std, spec, reading)
 
 
 def _config(weights: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from augaware.augment.pipeline import Pipeline
 from augaware.data.base import Source
-from augaware.data.centre import centre_batch
+from augaware.data.centre import as_rgb, centre_batch
 from augaware.spaces import Interval
 
 SIDE = 1.9  # inches per picture
@@ -27,6 +27,8 @@ def views_png(source: Source, pipelines: Sequence[Pipeline], index: Tensor, seed
         view = pipeline.view(batch.images, batch.sizes, batch.index, seed, 0, number)
         columns.append(pipeline.displayed(view))
         captions.append([_caption(pipeline, view.omega, row) for row in range(len(index))])
+    if source.channels != 3 or source.dtype != torch.uint8:
+        columns = [as_rgb(images, columns[0]) for images in columns]
     titles = ["image", *(f"view {number + 1}" for number in range(len(pipelines)))]
     return _grid(columns, captions, titles, text_height=0.55)
 

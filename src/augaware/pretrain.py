@@ -24,6 +24,7 @@ from augaware.augment.engine.fused import require
 from augaware.augment.plan import Camera
 from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
+from augaware.data.centre import channel_moments
 from augaware.data.loader import Loader, open_source
 from augaware.data.tar import TARS
 from augaware.distributed import averaged, local, total
@@ -62,7 +63,7 @@ def start(recipe: Recipe, out: Path | str) -> Run:
         with Display("reading images", total=1, silent=not group.first) as display:
             trainer = Trainer(recipe, display, group)
         with group.agreeing():
-            run = Run.create(out, recipe, environment()) if group.first else Run(Path(out), recipe)
+            run = Run.create(out, trainer.recipe, environment()) if group.first else Run(Path(out), trainer.recipe)
         with group.holding(run.alone()):
             trainer.train(run)
     return run
@@ -103,6 +104,7 @@ class Trainer:
         with self.group.agreeing():  # a wrong spec is found before the images are read
             self.share = self.group.share(recipe.batch_size)
             self.camera = Camera(recipe)
+            self.camera.check_acting(recipe.channels or 3)
             draft = self._built(classes=1)
             if sharded:
                 check_shardable(draft, recipe)
@@ -112,7 +114,9 @@ class Trainer:
             keep_freed()
         with self.group.agreeing():
             objective = self._opened(display)
-        self.group.equal(self.source.fingerprint, f"data {recipe.data!r} is not the same for all processes")
+        recipe = self.recipe
+        data = f"{self.source.fingerprint} {recipe.mean} {recipe.std}"
+        self.group.equal(data, f"data {recipe.data!r} is not the same for all processes")
         layout = torch.contiguous_format if sharded else torch.channels_last  # torch divides no other
         objective.to(self.fabric.device).to(memory_format=layout)
         if self.group.world > 1:
@@ -131,8 +135,17 @@ class Trainer:
         compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None
         memory = int(recipe.memory_gib * 2**30)
         self.source = open_source(
-            recipe.data, recipe.decoded_side, memory, display.reading, store=recipe.store, say=display.line
+            recipe.data,
+            recipe.decoded_side,
+            memory,
+            display.reading,
+            store=recipe.store,
+            say=display.line,
+            reading=recipe.reading,
         )
+        if recipe.measuring:
+            recipe = self.recipe = recipe.changed(channel_moments(self.source, recipe.seed))
+            self.camera = Camera(recipe)
         objective = self._built(len(self.source.classes) if self.source.labels is not None else None)
         self.steps_per_epoch = len(self.source) // recipe.batch_size
         if self.steps_per_epoch == 0:

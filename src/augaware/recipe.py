@@ -10,12 +10,21 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_type_hints
 
 from augaware.errors import RequestError, did_you_mean
+from augaware.reading import Reading
 
 OPTIMIZERS = ("sgd", "adamw", "lars")
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
 STRATEGIES = ("ddp", "fsdp")
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MULTICHANNEL_AUGMENT = (  # what acts on any number of channels; one exposure for each: exposure(channels=5)
+    "crop(scale=(0.2, 1.0))",
+    "flip()",
+    "rotate90()",
+    "exposure()",
+    "gaussian_blur(p=0.5)",
+)
 DEFAULT_AUGMENT = (
     "crop(scale=(0.2, 1.0))",
     "flip()",
@@ -41,8 +50,10 @@ class Recipe:
     augment: tuple[str, ...] = DEFAULT_AUGMENT
     views: tuple[str, ...] = ("view(2)",)  # how many, and where one differs: augment/plan.py
     size: int = 96  # side of a view in pixels
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of [0, 1] pixels
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    channels: int = 0  # 0: files are pictures, RGB of 8 bits; n: they are read as they are, n channels of 8 or 16 bits
+    pixel_range: tuple[float, ...] = ()  # (low, high) of these pixels is [0, 1]; () is the range of 8 or 16 bits
+    mean: tuple[float, ...] = IMAGENET_MEAN  # of [0, 1] pixels; with channels, ImageNet's stand for those of the data
+    std: tuple[float, ...] = IMAGENET_STD
     epochs: int = 200
     batch_size: int = 256
     seed: int = 0
@@ -91,7 +102,7 @@ class Recipe:
                 "warmup_from",
                 "final_lr",
             ),
-            *("clip_norm", "checkpoint_seconds", "snapshots", "health_images", "memory_gib", "chunk"),
+            *("clip_norm", "checkpoint_seconds", "snapshots", "health_images", "memory_gib", "chunk", "channels"),
         ):
             _at_least(name, getattr(self, name), 0)
         _at_least("stuck_seconds", self.stuck_seconds, 1)
@@ -101,16 +112,38 @@ class Recipe:
             raise RequestError(f"base_lr={self.base_lr!r} must be a number above 0")
         if self.warmup_epochs > self.epochs:
             raise RequestError(f"warmup_epochs={self.warmup_epochs:g} is longer than the run, epochs={self.epochs}")
-        for name in ("mean", "std"):
-            if len(getattr(self, name)) != 3 or (name == "std" and min(self.std) <= 0):
-                raise RequestError(
-                    f"{name}={getattr(self, name)!r} must be three numbers, one per channel; std above 0"
-                )
+        self._check_channels()
         choices = {"optimizer": OPTIMIZERS, "precision": PRECISIONS, "device": DEVICES, "strategy": STRATEGIES}
         for name, accepted in choices.items():
             if getattr(self, name) not in accepted:
                 value = getattr(self, name)
                 raise RequestError(f"{name}={value!r} is unknown; accepted: {', '.join(accepted)}")
+
+    def _check_channels(self) -> None:
+        """Raise :class:`RequestError` for other numbers per channel than there are, and for a range of nothing."""
+        count = 3 if self.measuring else self.channels or 3
+        said = {3: "three"}.get(count, str(count))
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != count or (name == "std" and min(self.std) <= 0):
+                raise RequestError(
+                    f"{name}={getattr(self, name)!r} must be {said} numbers, one per channel; std above 0"
+                )
+        low, high = self.pixel_range if len(self.pixel_range) == 2 else (0, 0)
+        if self.pixel_range and not (self.channels and 0 <= low < high <= 65535):
+            raise RequestError(
+                f"pixel_range={self.pixel_range!r} must be (low, high) of pixels that channels=n reads as they are, "
+                "such as (0, 4095) of a sensor of 12 bits, or () for all that 8 or 16 bits hold"
+            )
+
+    @property
+    def reading(self) -> Reading:
+        """How files become pixels."""
+        return Reading(self.channels, self.pixel_range)
+
+    @property
+    def measuring(self) -> bool:
+        """Whether mean and std are yet to be measured: files read as they are do not have ImageNet's."""
+        return self.channels > 0 and (self.mean, self.std) == (IMAGENET_MEAN, IMAGENET_STD)
 
     @property
     def decoded_side(self) -> int:

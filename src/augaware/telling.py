@@ -58,6 +58,10 @@ class Teller:
         )
         for line in self._chosen():
             self.display.line(line)
+        if recipe.channels:
+            mean, std = (", ".join(f"{n:g}" for n in numbers) for numbers in (recipe.mean, recipe.std))
+            bits = 8 * t.source.dtype.itemsize
+            self.display.line(f"files as they are: {recipe.channels} channels of {bits} bits; mean {mean}; std {std}")
         if init:
             self.display.line(f"f starts from {init} (file#sha256)")
         self.skipped()

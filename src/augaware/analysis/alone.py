@@ -21,7 +21,8 @@ TRIES = 256  # draws until an augmentation is applied; one that is drawn in two 
 
 
 class Alone:
-    """The augmentations ``augment`` (specs), and after them those of the library that these do not name.
+    """The augmentations ``augment`` (specs), and after them those of the library that these do not name and that act on
+    images of as many channels.
 
     One that is never applied, such as solarize(p=0), counts as not named. What is looked at is the central square of an
     image, whole: the identity of every augmentation is that square, resized to ``size``. ``names`` in the order in
@@ -32,7 +33,10 @@ class Alone:
     def __init__(self, augment: Sequence[str], size: int, mean: Sequence[float], std: Sequence[float]) -> None:
         built = [(lookup.build("augment", spec, size), spec) for spec in augment]
         given = {a.name: spec for a, spec in built if _acts(a)}
-        others = [name for name in lookup.names("augment") if name not in given]
+        channels = None, len(tuple(mean))
+        others = [
+            n for n in lookup.names("augment") if n not in given and lookup.load("augment", n).channels in channels
+        ]
         self.specs = (
             *(["crop"] if "crop" in others else []),
             *given.values(),

@@ -102,7 +102,7 @@ def _factors(subject: Subject) -> Iterator[tuple[str, str, Tensor]]:
     for name, values in subject.factors.items():
         yield name, kinds.get(name, "class"), values.double().reshape(len(values), -1)
     colours = [image.double().mean((1, 2)) for batch in subject.batches() for image in batch.cut()]
-    yield "mean_colour", "real", torch.stack(colours) / 255
+    yield "mean_colour", "real", torch.stack(colours) / torch.iinfo(subject.images.dtype).max
 
 
 def _number(measure: str, values: Tensor, of: str, stage: str, over: Tensor | None = None) -> Number:

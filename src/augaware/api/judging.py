@@ -119,7 +119,7 @@ def analyse(
     frozen = load_encoder(encoder, architecture, size, device, precision)
     others = tuple(against) if isinstance(against, Sequence) and not isinstance(against, str) else (against,)
     augment = (augment,) if isinstance(augment, str) else augment
-    shown = looked_at(os.fspath(data), images, seed, frozen.size)
+    shown = looked_at(os.fspath(data), images, seed, frozen.size, frozen.reading)
     asked = subject(frozen, shown, seed, augment, compared_with(frozen, others))
     folder = Path(out) if out is not None else frozen.run.path if frozen.run else None
     specs = (analysis,) if isinstance(analysis, str) else tuple(analysis)

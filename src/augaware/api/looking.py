@@ -46,6 +46,7 @@ def views(
 
     from augaware.augment.plan import pipelines
     from augaware.checkpoint import refuse_existing
+    from augaware.data.centre import channel_moments
     from augaware.data.loader import open_source
     from augaware.disk import write_output
     from augaware.picture import views_png
@@ -58,28 +59,41 @@ def views(
     chosen = {"size": size} if size is not None else {}
     recipe = Recipe.from_fields({"data": os.fspath(data), **chosen, **dict(set or {})})
     planned = pipelines(recipe)
-    source = open_source(recipe.data, recipe.decoded_side, store=recipe.store)
+    source = open_source(recipe.data, recipe.decoded_side, store=recipe.store, reading=recipe.reading)
+    if recipe.measuring:
+        planned = pipelines(recipe.changed(channel_moments(source, recipe.seed)))
     picture = views_png(source, planned, torch.arange(min(count, len(source))), seed)
     write_output(out, picture)
     return out
 
 
-def store(data: Named, *, out: Named, size: int | None = None) -> Path:
+def store(
+    data: Named,
+    *,
+    out: Named,
+    size: int | None = None,
+    set: Mapping[str, Any] | None = None,  # the command line's --set
+) -> Path:
     """Decode the images of ``data`` for views of ``size`` pixels into the store ``out``; the folder that holds them.
 
-    A run with ``store=out`` in its recipe reads them there. A store that is whole is left as it is, one that was
-    interrupted is built to its end.
+    A run with ``store=out`` in its recipe, and the channels and pixel_range that ``set`` says, reads them there. A
+    store that is whole is left as it is, one that was interrupted is built to its end.
     """
     from augaware.data.loader import open_source
     from augaware.data.mapped import Mapped
     from augaware.progress import Display
     from augaware.recipe import Recipe
 
-    given = {"data": os.fspath(data), "store": os.fspath(out)} | ({} if size is None else {"size": size})
-    recipe = Recipe.from_fields(given)
+    chosen = {} if size is None else {"size": size}
+    recipe = Recipe.from_fields({**chosen, **dict(set or {}), "data": os.fspath(data), "store": os.fspath(out)})
     with Display("decoding", total=1) as display:
         source = open_source(
-            recipe.data, recipe.decoded_side, progress=display.reading, store=recipe.store, say=display.line
+            recipe.data,
+            recipe.decoded_side,
+            progress=display.reading,
+            store=recipe.store,
+            say=display.line,
+            reading=recipe.reading,
         )
     assert isinstance(source, Mapped)
     return source.folder

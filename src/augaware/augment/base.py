@@ -32,7 +32,7 @@ class Augmentation(ABC):
     identity: tuple[float, ...]
     measures: ClassVar[Mapping[str, Space]] = {}
     fused: str | None = None
-    channels: ClassVar[int | None] = None
+    channels: int | None = None
 
     @property
     def name(self) -> str:

@@ -99,7 +99,7 @@ class Pipeline:
         measure: Collection[str] | None = None,
     ) -> Callable[[], View]:
         """:meth:`apply`, begun: with more than one thread others may be at work on it, and the call waits for them."""
-        self._check_channels(pixels.channels if isinstance(pixels, Ragged) else pixels.shape[1])
+        self.check_channels(pixels.channels if isinstance(pixels, Ragged) else pixels.shape[1])
         apart = not isinstance(pixels, Ragged) and pixels.device.type != "cpu"
         if self.fused is None or apart or failure() is not None:
             view = self.plain(pixels.padded() if isinstance(pixels, Ragged) else pixels, sizes, omega, measure)
@@ -129,12 +129,19 @@ class Pipeline:
         layout = torch.contiguous_format if self.planar else torch.channels_last
         return View(x.to(self.dtype).contiguous(memory_format=layout), recorded)
 
-    def _check_channels(self, channels: int) -> None:
+    def check_acting(self, channels: int) -> None:
+        """Raise :class:`RequestError` for an augmentation that cannot act on images of so many ``channels``."""
         for a in self.augmentations:
             if a.channels not in (None, channels):
+                fitting = f": recipe 'multichannel(channels={channels})' has an augment that fits"
                 raise RequestError(
                     f"augment: {a.name!r} needs images of {a.channels} channels, these have {channels}; leave it out"
+                    f"{fitting if channels != 3 else ''}"
                 )
+
+    def check_channels(self, channels: int) -> None:
+        """The same, and where mean and std have other numbers."""
+        self.check_acting(channels)
         if self.mean.shape[1] != channels or self.std.shape[1] != channels:
             raise RequestError(
                 f"mean has {self.mean.shape[1]} numbers and std {self.std.shape[1]}, the images have {channels} "
@@ -142,7 +149,7 @@ class Pipeline:
             )
 
     def _resampled(self, pixels: Tensor, sizes: Tensor, omega: Tensor | None) -> Tensor:
-        """Cut and resized to (B, 3, size, size), float in [0, 1]."""
+        """Cut and resized to (B, C, size, size), float in [0, 1]."""
         if not len(pixels):
             return torch.zeros((0, pixels.shape[1], self.size, self.size), device=pixels.device)
         crop = Crop(self.size)
@@ -160,11 +167,11 @@ class Pipeline:
         return self.apply(pixels, sizes, self.sample(Draws.of(seed, epoch, index, number), sizes))
 
     def normalised(self, x: Tensor) -> Tensor:
-        """[0, 1] pixels (B, 3, H, W) with ``mean`` and ``std`` taken out."""
+        """[0, 1] pixels (B, C, H, W) with ``mean`` and ``std`` taken out."""
         return (x - self.mean.to(x.device)) / self.std.to(x.device)
 
     def displayed(self, view: View) -> Tensor:
-        """The view's pixels as they look, (B, 3, size, size) in [0, 1]: normalisation undone."""
+        """The view's pixels as they look, (B, C, size, size) in [0, 1]: normalisation undone."""
         if view.image.dtype == torch.uint8:
             return view.image / 255
         return (view.image * self.std.to(view.image.device) + self.mean.to(view.image.device)).clamp(0, 1)

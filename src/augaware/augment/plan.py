@@ -100,6 +100,11 @@ class Camera:
     def _pipeline(self, specs: Sequence[str], size: int) -> Pipeline:
         return Pipeline.from_specs(specs, size, self.mean, self.std, self.engine)
 
+    def check_acting(self, channels: int) -> None:
+        """Raise :class:`RequestError` for an augmentation that cannot act on images of so many ``channels``."""
+        for pipeline in self.pipelines:
+            pipeline.check_acting(channels)
+
     def check(self, plan: Plan, batch_size: int) -> None:
         """Raise :class:`RequestError` for a plan that cannot be: what is named but not there, ties that do not fit."""
         names = [[a.name for a in self.pipeline(view).augmentations] for view in plan]

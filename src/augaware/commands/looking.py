@@ -47,15 +47,18 @@ def store(
         str | None, typer.Option(help="a folder of images, a tar, torchvision:NAME: decode it into DIR")
     ] = None,
     size: Annotated[int | None, typer.Option(help="side of the views in pixels, as the run will have it")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="channels=5, pixel_range=..., as the run has them")] = None,
     check: Annotated[bool, typer.Option("--check", help="read all pixels against their checksums")] = False,
 ) -> None:
     """Decode images once for many runs, or check such a store."""
     import augaware
+    from augaware.recipe import parse_settings
 
     if data is None and not check:
         raise RequestError("store: nothing to do; give --data SRC to build it, or --check to verify it")
     if data is not None:
-        typer.echo(f"store {augaware.store(data, out=out, size=size)}; next: augaware pretrain --set store={out} ...")
+        folder = augaware.store(data, out=out, size=size, set=parse_settings(set or []))
+        typer.echo(f"store {folder}; next: augaware pretrain --set store={out} ...")
     if check:
         damaged = augaware.check_store(out)
         for line in damaged:

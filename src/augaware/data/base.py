@@ -9,16 +9,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from augaware.errors import RequestError
 from augaware.ragged import Ragged, packed
+from augaware.reading import Reading
 
 
 @dataclass(frozen=True)
 class ImageBatch:
     """Images of a batch, not necessarily of one size.
 
-    ``images`` uint8, RGB: (B, 3, H, W), each image in the top left corner and zeros beside it, or :class:`Ragged` where
-    they lie in a buffer; ``sizes`` (B, 2) int64, the height and width of each; ``index`` (B,) int64, the place of each
-    in its source.
+    ``images`` of the source's kind, which is RGB, uint8, if nothing else was asked for: (B, C, H, W), each image in the
+    top left corner and zeros beside it, or :class:`Ragged` where they lie in a buffer; ``sizes`` (B, 2) int64, the
+    height and width of each; ``index`` (B,) int64, the place of each in its source.
     """
 
     images: Tensor | Ragged
@@ -30,11 +32,11 @@ class ImageBatch:
 
     @property
     def pixels(self) -> Tensor:
-        """(B, 3, H, W): padded."""
+        """(B, C, H, W): padded."""
         return self.images.padded() if isinstance(self.images, Ragged) else self.images
 
     def cut(self) -> list[Tensor]:
-        """Each image (3, h, w) by itself, as a view."""
+        """Each image (C, h, w) by itself, as a view."""
         if isinstance(self.images, Ragged):
             return self.images.images()
         return [image[:, :h, :w] for image, (h, w) in zip(self.images, self.sizes.tolist(), strict=True)]
@@ -50,8 +52,8 @@ class ImageBatch:
 
 
 def collate(images: list[Tensor], index: Tensor) -> ImageBatch:
-    """The batch of uint8 images (3, h, w) of any sizes."""
-    together = packed(images)
+    """The batch of images (C, h, w) of one kind and any sizes."""
+    together = packed(images, len(images[0]) if images else 3)
     return ImageBatch(together, together.sizes, index)
 
 
@@ -74,7 +76,8 @@ class Source(ABC):
     of boxes and landmarks refer to it); ``labels`` (N,) int64 with ``classes`` naming them, or None; ``factors`` name
     -> (N,) or (N, k) float or int64 for drawn images whose causes are known; ``skipped`` what was left out and why;
     ``fingerprint`` a hex digest that changes when the images or their order change; ``decoded`` how many bytes all
-    images take once they are, as a sample of them says where one was looked at.
+    images take once they are, as a sample of them says where one was looked at. All images are of one kind,
+    ``channels`` and ``dtype`` (uint8 or uint16). ``notes`` are sentences on what a reader may not expect.
     """
 
     name: str
@@ -85,6 +88,17 @@ class Source(ABC):
     skipped: tuple[Skipped, ...]
     fingerprint: str
     decoded: int | None = None
+    channels: int = 3
+    dtype: torch.dtype = torch.uint8
+    notes: tuple[str, ...] = ()
+
+    def read_as(self, reading: Reading) -> None:
+        """Have images read so from here on. Raises :class:`RequestError` where this source cannot."""
+        if reading.pixel_range or reading.channels not in (0, self.channels):
+            raise RequestError(
+                f"data {self.name!r} has images of {self.channels} channels as they are; channels={reading.channels} "
+                "and a pixel_range are for folders, lists and archives of image files"
+            )
 
     @property
     def content(self) -> str:
@@ -96,7 +110,7 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, index: int) -> Tensor:
-        """Image number ``index``: (3, H, W) uint8, RGB. Raises :class:`Unreadable`."""
+        """Image number ``index``: (C, H, W), by default RGB, uint8. Raises :class:`Unreadable`."""
 
     def batch(self, index: Tensor) -> ImageBatch:
         """The images ``index`` (B,) int64.

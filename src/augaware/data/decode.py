@@ -1,32 +1,27 @@
-"""Bytes to pixels: every kind of image file becomes (3, H, W) uint8, RGB, upright."""
+"""Bytes to pixels: every kind of image file becomes (3, H, W) uint8, RGB, upright, or the planes that it holds."""
 
 from __future__ import annotations
 
-import io
-import threading
-import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from augaware.data.base import Unreadable
+from augaware.data.planes import fitted, opened, planes, shrunk
+from augaware.reading import PICTURES, Reading
 
 EXTENSIONS = frozenset(
     [".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
 )
+ARRAYS = frozenset([".npy"])  # data, never a picture
 DECODING = 1  # raised when the same file gives other pixels than before: stores are made anew
 
-# The filters of `warnings` belong to the process, so only one thread at a time may change them. Headers are short:
-# the slow part, decompressing pixels, runs outside this lock and in parallel.
-_HEADER = threading.Lock()
 
-
-def decode(data: bytes | Path, short_side: int | None = None) -> Tensor:
-    """Decode an image file, given as bytes or as a path: (3, H, W) uint8, RGB.
+def decode(data: bytes | Path, short_side: int | None = None, reading: Reading = PICTURES) -> Tensor:
+    """Decode an image file, given as bytes or as a path: (3, H, W) uint8, RGB, or what ``reading`` asks for.
 
     Grey, palette and CMYK images become RGB; 16-bit and float grey levels are scaled to 0..255, not clipped; what is
     transparent shows white, as a viewer shows it (Pillow's ``convert`` would uncover whatever colour lies beneath);
@@ -40,17 +35,13 @@ def decode(data: bytes | Path, short_side: int | None = None) -> Tensor:
         content = data if isinstance(data, bytes) else data.read_bytes()
         if not content:
             raise Unreadable("the file is empty")
-        with _HEADER, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content))
-            if image.format != "PNG":  # whose EXIF may come after the pixels
-                image.getexif()  # here, where warnings about it are silenced; Pillow keeps the result
-        with image:
+        if reading.channels:
+            return planes(content, reading, short_side)
+        with opened(content) as image:
             if short_side is not None:
                 # JPEG decodes at 1/2, 1/4 or 1/8 for less than half the time; twice the target keeps the antialiasing
                 # honest.
-                image.draft(None, _shrunk(image.size, 2 * short_side))
+                image.draft(None, shrunk(image.size, 2 * short_side))
             return to_pixels(image, short_side)
     except Unreadable:
         raise
@@ -76,17 +67,7 @@ def to_pixels(image: Image.Image, short_side: int | None = None) -> Tensor:
     if short_side is None or min(image.size) <= short_side:
         planes = bytearray().join(plane.tobytes() for plane in image.split())  # faster than to reorder an array
         return torch.frombuffer(planes, dtype=torch.uint8).view(3, image.height, image.width)
-    width, height = _shrunk(image.size, short_side)
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    # Pillow's bicubic filter to within rounding, four times as fast
-    return F.interpolate(pixels[None], (height, width), mode="bicubic", antialias=True)[0].contiguous()
-
-
-def _shrunk(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """``size`` with its short side brought down to ``short_side``, same shape; never larger."""
-    scale = min(1.0, short_side / min(size))
-    width, height = (max(1, round(s * scale)) for s in size)
-    return width, height
+    return fitted(torch.from_numpy(np.array(image)).permute(2, 0, 1), short_side)
 
 
 def _grey_levels(image: Image.Image) -> Image.Image:

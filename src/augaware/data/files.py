@@ -6,29 +6,46 @@ import hashlib
 import os
 import threading
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from augaware.data.base import ImageBatch, Skipped, Source, Unreadable, collate
-from augaware.data.decode import EXTENSIONS, decode
-from augaware.errors import RunError
+from augaware.data.decode import ARRAYS, EXTENSIONS, decode
+from augaware.data.planes import held
+from augaware.errors import RequestError, RunError
+from augaware.reading import PICTURES, Reading
+
+V = TypeVar("V")
 
 # First-level folders of these names are splits, not classes.
 _SPLITS = frozenset({"train", "trn", "training", "val", "valid", "validation", "test", "tst", "testing"})
+_WIDE = (".png", ".tif", ".tiff")  # what may hold more than a picture shows
+_PROBED = 64  # files that are tried for the kind of a source
 
 
 class Missing(Unreadable):
     """The bytes of this image are not to be had: the file or the disk is gone."""
 
 
-def is_image(name: str) -> bool:
-    """Whether a path names an image: a known extension, and no hidden file or folder on the way."""
+def is_image(name: str, endings: frozenset[str] = EXTENSIONS) -> bool:
+    """Whether a path names an image: a known extension, and no hidden file or folder on the way.
+
+    An array (.npy) is one where there is no other (:func:`pictures_first`): beside pictures it is a mask or a label.
+    """
     parts = name.split("/")
     dot = parts[-1].rfind(".")
-    return not any(part.startswith(".") for part in parts) and dot > 0 and parts[-1][dot:].lower() in EXTENSIONS
+    return not any(part.startswith(".") for part in parts) and dot > 0 and parts[-1][dot:].lower() in endings
+
+
+def pictures_first(found: Mapping[str, V]) -> dict[str, V]:
+    """Those of ``found``, by path, that are pictures; where none is, the arrays."""
+    return {name: value for name, value in found.items() if is_image(name)} or {
+        name: value for name, value in found.items() if is_image(name, ARRAYS)
+    }
 
 
 def images_below(root: Path) -> dict[str, int]:
@@ -47,9 +64,11 @@ def images_below(root: Path) -> dict[str, int]:
                 name = f"{prefix}{entry.name}"
                 if entry.is_dir() and not entry.name.startswith("."):
                     todo.append(f"{name}/")
-                elif is_image(name) and (entry.is_file() or entry.is_symlink()):  # a dead link is listed, then skipped
+                elif is_image(name, EXTENSIONS | ARRAYS) and (
+                    entry.is_file() or entry.is_symlink()
+                ):  # a dead link is listed, then skipped
                     sizes[name] = entry.stat().st_size if entry.is_file() else 0
-    return sizes
+    return pictures_first(sizes)
 
 
 def digest(parts: Iterable[object]) -> str:
@@ -74,6 +93,7 @@ class FileSource(Source):
         self.factors: dict[str, Tensor] = {}
         self.skipped: tuple[Skipped, ...] = ()
         self.fingerprint = fingerprint
+        self.reading, self._first = PICTURES, ""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -87,13 +107,61 @@ class FileSource(Source):
         """Whether what holds the files is not there any more."""
         return False
 
-    def load(self, index: int) -> Tensor:
-        """Image number ``index``: (3, H, W) uint8, RGB. Raises :class:`Unreadable`."""
+    def read_as(self, reading: Reading) -> None:
+        """Have files read so from here on; the first that can be read says of how many bits all are.
+
+        Raises :class:`RequestError` for arrays that were to be pictures, and for a range of pictures.
+        """
+        if not reading.channels:
+            if reading.pixel_range:
+                raise RequestError("pixel_range is for images that are read as they are; give channels too")
+            if self.names and self.names[0].lower().endswith(tuple(ARRAYS)):
+                raise RequestError(f"data {self.name!r} holds {self._arrays()}")
+            return
+        self.reading, self.channels = reading, reading.channels
+        for index in range(min(_PROBED, len(self))):
+            try:
+                self.dtype, self._first = self._decoded(index).dtype, self.names[index]
+                break
+            except Unreadable:
+                continue
+        self.fingerprint = digest([self.fingerprint, reading.channels, reading.pixel_range, self.dtype])
+
+    def _arrays(self) -> str:
+        """What to do with arrays, where pictures were asked for."""
         try:
-            content = self.read(index)
+            channels, kind = held(self._content(0))
+        except Unreadable as error:
+            return f"arrays, and {self.names[0]} cannot be read: {error}"
+        return (
+            f"no pictures: {self.names[0]} is {kind} with {channels} channel{'s' * (channels > 1)}; "
+            f"read them as they are with --recipe 'multichannel(channels={channels})', or channels={channels}"
+        )
+
+    def load(self, index: int) -> Tensor:
+        """Image number ``index``: (C, H, W), by default RGB, uint8. Raises :class:`Unreadable`."""
+        image = self._decoded(index)
+        if image.dtype != self.dtype:
+            raise Unreadable(
+                f"{8 * image.dtype.itemsize} bits a channel, where {self._first} has {8 * self.dtype.itemsize}"
+            )
+        return image
+
+    def _content(self, index: int) -> bytes:
+        try:
+            return self.read(index)
         except OSError as error:
             raise Missing(error.strerror or str(error)) from None
-        return decode(content, self.short_side)
+
+    def _decoded(self, index: int) -> Tensor:
+        content, name = self._content(index), self.names[index]
+        image = decode(content, self.short_side, self.reading)
+        if not self.reading.channels and not self.notes and name.lower().endswith(_WIDE):
+            channels, told = held(content)
+            if told:
+                note = f"{name} holds {told}, and is shown as RGB of 8 bits, as all are"
+                self.notes = (f"{note}; channels={channels} reads files as they are",)
+        return image
 
     def batch(self, index: Tensor) -> ImageBatch:
         """The images ``index`` (B,) int64, without those that cannot be read: they are added to ``skipped``.

@@ -4,8 +4,9 @@ A line per chunk, ``<sha256 of the text> <text>``, the text a list in JSON with 
 
     [name, height, width, sha256 of its pixels]    or, unreadable,    [name, reason]
 
-The first line is the header, the last of a finished store ``{"content": sha256 of all entries}``. A line is written
-once the pixels it speaks of are on the disk, so that a kill costs the current chunk: its line is missing or torn.
+The first line is the header, which names the kind of the images where that is not RGB in 8 bits; the last of a finished
+store is ``{"content": sha256 of all entries}``. A line is written once the pixels it speaks of are on the disk, so that
+a kill costs the current chunk: its line is missing or torn.
 """
 
 from __future__ import annotations
@@ -68,11 +69,21 @@ class Journal:
     @property
     def bytes(self) -> int:
         """Of the pixels that the journal speaks of."""
-        return 3 * int(self.sizes.prod(1).sum())
+        return self.channels * self.dtype.itemsize * int(self.sizes.prod(1).sum())
+
+    @property
+    def channels(self) -> int:
+        """Of each image."""
+        return int(self.header.get("channels", 3))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the pixels."""
+        return torch.uint16 if self.header.get("bits") == 16 else torch.uint8
 
     def images(self, data: Tensor) -> Ragged:
-        """The images, as they lie in ``data``, the file of pixels."""
-        return Ragged(data, starts(self.sizes), self.sizes)
+        """The images, as they lie in ``data``, the file of pixels in bytes."""
+        return Ragged(data.view(self.dtype), starts(self.sizes, self.channels), self.sizes, self.channels)
 
     def digest(self) -> str:
         """What identifies the content: names, sizes and pixels of all images."""

@@ -13,6 +13,7 @@ from augaware.data.store import Part
 from augaware.data.tar import TARS, count_images
 from augaware.errors import RequestError
 from augaware.random import Draws
+from augaware.reading import PICTURES, Reading
 
 # What a split may be called on disk. tinyimagenet100 and ImageNet publish no test labels: there val serves as test.
 SPLITS = {"train": ("train", "trn"), "val": ("val", "valid", "validation"), "test": ("test", "tst")}
@@ -31,7 +32,14 @@ def counted(folder: Path, name: str, whole: bool = True) -> dict[str, int]:
     return {split: count_images(at) if at.is_file() else len(images_below(at)) for split, at in found.items()}
 
 
-def open_layout(folder: Path, name: str, short_side: int | None, memory: int, whole: bool = True) -> dict[str, Source]:
+def open_layout(
+    folder: Path,
+    name: str,
+    short_side: int | None,
+    memory: int,
+    whole: bool = True,
+    reading: Reading = PICTURES,
+) -> dict[str, Source]:
     """The splits in ``folder``, of data set ``name``; ``whole``: train and one of val and test must be there.
 
     With val but no test, val serves as test first; then, without a val split, a fifth of train becomes one, per class
@@ -39,7 +47,7 @@ def open_layout(folder: Path, name: str, short_side: int | None, memory: int, wh
     plain names. Raises :class:`RequestError`.
     """
     found = _serving(located(folder), name, whole)
-    sources = {split: open_source(str(at), short_side, memory) for split, at in found.items()}
+    sources = {split: open_source(str(at), short_side, memory, reading=reading) for split, at in found.items()}
     _check_classes(folder, name, sources)
     if whole and "val" not in sources:
         sources["train"], sources["val"] = carve(sources["train"])

@@ -20,6 +20,7 @@ from augaware.data.mapped import on_disk, place
 from augaware.data.store import Stored, TooLarge, in_memory
 from augaware.data.tar import TARS, Tar
 from augaware.errors import RequestError, did_you_mean
+from augaware.reading import PICTURES, Reading
 
 ACCEPTED = (
     "a folder of images, a .tar, .tar.gz or .tgz, torchvision:NAME, shapes, imagenet100('FOLDER'), or a dotted spec"
@@ -73,6 +74,7 @@ def open_source(
     workers: int | None = None,
     store: str = "",
     say: Callable[[str], None] = lambda line: None,
+    reading: Reading = PICTURES,
 ) -> Source:
     """Open SRC: a folder, a tar, ``torchvision:NAME``, ``shapes`` or a dotted spec that gives a :class:`Source`.
 
@@ -80,12 +82,14 @@ def open_source(
     is longer, and kept: in the folder ``store`` for this run and others, or, without one, in memory if they fit in
     ``memory`` bytes. Those that cannot be read are left out and listed in ``skipped``. A larger source is decoded anew
     for each batch, and an unreadable image is found, and dropped from its batch, only then; with ``memory`` 0 nothing
-    is decoded here. ``progress(done, total)`` is called as images are decoded, ``say`` with lines on the store. Raises
-    :class:`RequestError`.
+    is decoded here. ``progress(done, total)`` is called as images are decoded, ``say`` with lines on the store and on
+    what is read otherwise than one may expect. ``reading``: as pictures or as they are. Raises :class:`RequestError`.
     """
     if short_side is not None and short_side < 1:
         raise RequestError(f"short_side={short_side}: must be 1 pixel or more")
-    return keep(_resolve(src, short_side), short_side, memory, progress, workers, store, say)
+    source = _resolve(src, short_side)
+    source.read_as(reading)
+    return keep(source, short_side, memory, progress, workers, store, say)
 
 
 def keep(
@@ -101,8 +105,11 @@ def keep(
     if not store and memory <= 0:
         return source
     sample = source.batch(torch.linspace(0, len(source) - 1, min(len(source), 64)).long())
-    size = int(sample.sizes.prod(1).sum()) * 3 * len(source) // max(1, len(sample))
+    pixel = source.channels * source.dtype.itemsize
+    size = int(sample.sizes.prod(1).sum()) * pixel * len(source) // max(1, len(sample))
     source.decoded = size
+    for note in source.notes:
+        say(f"data {source.name!r}: {note}")
 
     def decoded(first: int) -> Iterator[tuple[Tensor, ImageBatch]]:
         """The images from ``first`` on, piece by piece: the places asked for, and what could be read."""

@@ -1,6 +1,6 @@
 """The store on disk: a source is decoded once into a file, which every run that needs it maps into its memory.
 
-    STORE/<key>/pixels.bin    all images, (3, height, width) uint8 each, end to end
+    STORE/<key>/pixels.bin    all images, (channels, height, width) each, end to end; uint16 as this machine has it
     STORE/<key>/journal       which they are (journal.py)
 
 The key is a hash of the source's fingerprint, the short side and what decodes, so that other data, another size or a
@@ -63,13 +63,16 @@ class Mapped(Stored):
     def batch(self, index: Tensor) -> ImageBatch:
         """The images ``index`` (B,) int64, once they are in memory."""
         batch = super().batch(index)
-        begin, end = self.images.offsets[index], self.images.offsets[index] + 3 * batch.sizes.prod(1)
+        width = self.dtype.itemsize
+        begin = width * self.images.offsets[index]
+        end = begin + width * self.channels * batch.sizes.prod(1)
         first, pages = begin // PAGE, (end - 1) // PAGE - begin // PAGE + 1
         if self._map is not None:
             for at, count in zip(first.tolist(), pages.tolist(), strict=True):  # all at once: ten times as fast
                 self._map.madvise(mmap.MADV_WILLNEED, at * PAGE, count * PAGE)
         within = torch.arange(int(pages.sum())) - (pages.cumsum(0) - pages).repeat_interleave(pages)
-        self.images.data[(first.repeat_interleave(pages) + within) * PAGE]  # a byte of each, without Python's lock
+        places = (first.repeat_interleave(pages) + within) * (PAGE // width)
+        self.images.data[places]  # a number of each, without Python's lock
         return batch
 
 
@@ -129,7 +132,8 @@ def _damaged(folder: Path, journal: Journal, progress: Callable[[int, int], None
         for number, (name, *entry) in enumerate(journal.entries, start=1):
             if len(entry) == 3:
                 height, width, expected = entry
-                if checksum(pixels.read(3 * height * width)) != expected:
+                length = journal.channels * journal.dtype.itemsize * height * width
+                if checksum(pixels.read(length)) != expected:
                     yield f"store {str(folder)!r}: image {name} is damaged; remove that folder, and it is built anew"
             if progress is not None:
                 progress(number, len(journal.entries))
@@ -148,7 +152,10 @@ def _built(source: Source, folder: Path, size: int, decoded: Decoded, say: Say) 
                 pixels.truncate(journal.bytes)
                 log.truncate(journal.length)
                 if not journal.header:
-                    _append(log, {"format": FORMAT, "source": source.name, "fingerprint": source.fingerprint})
+                    _append(
+                        log,
+                        {"format": FORMAT, "source": source.name, "fingerprint": source.fingerprint, **_kind(source)},
+                    )
                 chunk: list[Entry] = []
                 for index, batch in decoded(len(journal.entries)):
                     chunk += _written(source, index, batch, pixels)
@@ -193,6 +200,12 @@ def _written(source: Source, index: Tensor, batch: ImageBatch, pixels: BinaryIO)
             yield [source.names[i], *images[i].shape[1:], checksum(raw)]
         else:
             yield [source.names[i], reasons[source.names[i]]]
+
+
+def _kind(source: Source) -> dict[str, int]:
+    """What the header says of the images, where they are not RGB in 8 bits."""
+    usual = source.channels == 3 and source.dtype == torch.uint8
+    return {} if usual else {"channels": source.channels, "bits": 8 * source.dtype.itemsize}
 
 
 def _raw(image: Tensor) -> memoryview:

@@ -11,17 +11,23 @@ from augaware.data.base import Source
 from augaware.data.datasets.base import plug_in
 from augaware.data.shapes import shapes_splits
 from augaware.errors import RequestError, did_you_mean
+from augaware.reading import PICTURES, Reading
 
 
 def open_dataset(
-    root: Path | str, name: str, short_side: int | None = None, memory: int = 4 << 30
+    root: Path | str,
+    name: str,
+    short_side: int | None = None,
+    memory: int = 4 << 30,
+    reading: Reading = PICTURES,
 ) -> dict[str, Source]:
     """The splits of data set ``name`` in the folder ``root``: ``train``, ``val`` and ``test``, unless it has fewer.
 
     ``root/name`` holds split tars (``train.tar``, ``.tar.gz``, ``.tgz``) or a folder per split, as
     :func:`augaware.data.layout.open_layout` reads them; else the plug-in ``name`` of ``augaware list datasets`` reads
-    its published form. ``shapes`` and ``shapes(size=32)`` are drawn and need no root. ``short_side`` and ``memory`` as
-    in :func:`augaware.data.loader.open_source`; with ``memory`` 0 nothing is decoded. Raises :class:`RequestError`.
+    its published form. ``shapes`` and ``shapes(size=32)`` are drawn and need no root. ``short_side``, ``memory``
+    and ``reading``, of split tars and folders, as in :func:`augaware.data.loader.open_source`; with ``memory`` 0
+    nothing is decoded. Raises :class:`RequestError`.
     """
     if name.partition("(")[0].strip() == "shapes":
         return _drawn(name)
@@ -30,7 +36,7 @@ def open_dataset(
         raise RequestError(f"data root {str(root)!r}: there is no such folder")
     if layout.located(root / name):
         whole = known is None or "train" in known.counts
-        return layout.open_layout(root / name, name, short_side, memory, whole)
+        return layout.open_layout(root / name, name, short_side, memory, whole, reading)
     if known is not None:
         return known(root).splits(short_side, memory)
     held = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))

@@ -27,6 +27,7 @@ class Part(Source):
         self.factors = {key: value[index] for key, value in whole.factors.items()}
         self.skipped = whole.skipped
         self.fingerprint = digest([whole.fingerprint, index.tolist()])
+        self.channels, self.dtype = whole.channels, whole.dtype
         self._place = torch.full((len(whole),), -1)
         self._place[index] = torch.arange(len(index))
 
@@ -39,7 +40,7 @@ class Part(Source):
         return len(self.index)
 
     def load(self, index: int) -> Tensor:
-        """Image number ``index``: (3, H, W) uint8, RGB."""
+        """Image number ``index``: (C, H, W)."""
         return self.whole.load(int(self.index[index]))
 
     def batch(self, index: Tensor) -> ImageBatch:
@@ -55,6 +56,7 @@ class Joined(Source):
     def __init__(self, parts: Mapping[str, Source], name: str) -> None:
         self.name, self.parts = name, dict(parts)
         first = next(iter(self.parts.values()))
+        self.channels, self.dtype = first.channels, first.dtype
         self.names = [f"{part}/{path}" for part, source in self.parts.items() for path in source.names]
         labels = [source.labels for source in self.parts.values() if source.labels is not None]
         self.labels, self.classes = torch.cat(labels) if labels else None, first.classes
@@ -71,7 +73,7 @@ class Joined(Source):
         return len(self.names)
 
     def load(self, index: int) -> Tensor:
-        """Image number ``index``: (3, H, W) uint8, RGB."""
+        """Image number ``index``: (C, H, W)."""
         for source in self.parts.values():
             if index < len(source):
                 return source.load(index)
@@ -106,6 +108,7 @@ class Stored(Source):
         part = Part(source, index, source.name)
         self.name, self.names, self.labels, self.classes = part.name, part.names, part.labels, part.classes
         self.factors, self.images = part.factors, images
+        self.channels, self.dtype, self.notes = source.channels, source.dtype, source.notes
         self.skipped = tuple(sorted({image.name: image for image in skipped}.values(), key=lambda image: image.name))
         self.fingerprint = source.fingerprint if len(part) == len(source) else part.fingerprint
 
@@ -121,7 +124,7 @@ class Stored(Source):
         return len(self.names)
 
     def load(self, index: int) -> Tensor:
-        """Image number ``index``: (3, H, W) uint8, RGB."""
+        """Image number ``index``: (C, H, W)."""
         return self.images[torch.tensor([index])].images()[0]
 
     def batch(self, index: Tensor) -> ImageBatch:
@@ -140,17 +143,20 @@ def in_memory(source: Source, batches: Iterable[ImageBatch], expected: int, memo
     Images that could not be read are left out, so the places of the others close up. ``expected`` is about how many
     bytes they take; raises :class:`TooLarge` as soon as they exceed ``memory``.
     """
-    data, end = room(min(memory, 2 * expected)), 0  # what is never written to costs nothing
+    width, channels = source.dtype.itemsize, source.channels
+    most = memory // width  # numbers
+    data, end = room(min(most, 2 * expected // width), source.dtype), 0  # what is never written to costs nothing
     index, sizes = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, 2, dtype=torch.int64)]
     for batch in batches:
-        begin, end = end, end + 3 * int(batch.sizes.prod(1).sum())
-        if end > memory:
+        begin, end = end, end + channels * int(batch.sizes.prod(1).sum())
+        if end > most:
             raise TooLarge
         if end > len(data):  # only here, where the expectation was wrong by far, are there two copies for a moment
-            data = torch.cat((data[:begin], room(min(memory, 2 * end) - begin)))
+            data = torch.cat((data[:begin], room(min(most, 2 * end) - begin, source.dtype)))
         if len(batch):
             torch.cat([image.reshape(-1) for image in batch.cut()], out=data[begin:end])
         index.append(batch.index)
         sizes.append(batch.sizes)
     shapes = torch.cat(sizes)
-    return Stored(source, torch.cat(index), Ragged(data[:end], starts(shapes), shapes), source.skipped)
+    images = Ragged(data[:end], starts(shapes, channels), shapes, channels)
+    return Stored(source, torch.cat(index), images, source.skipped)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from augaware.data.base import Skipped
-from augaware.data.files import FileSource, digest, is_image
+from augaware.data.decode import ARRAYS, EXTENSIONS
+from augaware.data.files import FileSource, digest, is_image, pictures_first
 from augaware.errors import RequestError
 
 __all__ = ["Tar"]
@@ -106,7 +107,7 @@ def _index(data: bytes | mmap.mmap) -> tuple[dict[str, tuple[int, int]], list[Sk
             regular = member.isreg() and not member.issparse()
             if regular and member.offset_data + member.size > len(data):
                 raise tarfile.ReadError(f"unexpected end of data in {name!r}")
-            if member.isdir() or not is_image(name.replace("..", "")):
+            if member.isdir() or not is_image(name.replace("..", ""), EXTENSIONS | ARRAYS):
                 continue
             if name.startswith("/") or ".." in name.split("/"):
                 refused.append(Skipped(name, "the name leads out of the archive"))
@@ -118,4 +119,6 @@ def _index(data: bytes | mmap.mmap) -> tuple[dict[str, tuple[int, int]], list[Sk
         end = data[archive.offset : archive.offset + tarfile.BLOCKSIZE]
         if any(end) or len(end) < tarfile.BLOCKSIZE:
             raise tarfile.ReadError(f"{'damaged header' if any(end) else 'unexpected end'} at byte {archive.offset}")
-    return members, refused
+    taken = pictures_first(members)
+    pictures = any(map(is_image, taken))
+    return taken, [image for image in refused if not pictures or is_image(image.name.replace("..", ""))]

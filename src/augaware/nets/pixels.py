@@ -5,21 +5,23 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augaware.checks import check_widths
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder
 
 __all__ = ["pixels"]
 
 
-def pixels(side: int = 12) -> Encoder:
-    """Raw pixels: the image averaged down to side x side, D = 3 side^2. It has nothing to train."""
+def pixels(side: int = 12, channels: int = 3) -> Encoder:
+    """Raw pixels: the image averaged down to side x side, D = channels side^2. It has nothing to train."""
     if not isinstance(side, int) or side < 1:
         raise RequestError(f"encoder 'pixels': side={side!r} must be a whole number of pixels, at least 1")
-    return Encoder(Shrink(side), dim=3 * side * side)
+    check_widths("encoder 'pixels'", channels=channels)
+    return Encoder(Shrink(side), dim=channels * side * side)
 
 
 class Shrink(nn.Module):
-    """Average (B, 3, H, W) to (B, 3 side^2)."""
+    """Average (B, C, H, W) to (B, C side^2)."""
 
     def __init__(self, side: int) -> None:
         super().__init__()

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from augaware.checks import check_widths
 from augaware.nets.base import Encoder, small_image_stem
 
 
-def residual(block: Any, layers: Sequence[int], stem: str) -> Encoder:
+def residual(block: Any, layers: Sequence[int], stem: str, channels: int) -> Encoder:
     """torchvision's ResNet of ``layers`` blocks per stage, D = 512 times the block's expansion; any stem of base.py.
 
     Residual branches start at zero and the classifier is taken off; convolutions are re-initialised with PyTorch's own
@@ -20,6 +21,9 @@ def residual(block: Any, layers: Sequence[int], stem: str) -> Encoder:
 
     model = ResNet(block, list(layers), zero_init_residual=True)
     model.fc = nn.Identity()
+    if channels != 3:
+        check_widths("encoder 'resnet'", channels=channels)
+        model.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
     if stem != "imagenet":
         small_image_stem(model, stem)
     for module in model.modules():

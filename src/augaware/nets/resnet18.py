@@ -8,11 +8,11 @@ from augaware.nets.residual import residual
 __all__ = ["resnet18"]
 
 
-def resnet18(stem: str = "imagenet") -> Encoder:
+def resnet18(stem: str = "imagenet", channels: int = 3) -> Encoder:
     """ResNet-18, D = 512, initialised as in AugSelf and CASSLE; stem 'imagenet' or 'cifar' (3x3, stride 1, no pooling).
 
-    torchvision's network and names (:func:`augaware.nets.residual.residual`).
+    ``channels``: of an image. torchvision's network and names (:func:`augaware.nets.residual.residual`).
     """
     from torchvision.models.resnet import BasicBlock
 
-    return residual(BasicBlock, (2, 2, 2, 2), stem)
+    return residual(BasicBlock, (2, 2, 2, 2), stem, channels)

@@ -5,20 +5,22 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augaware.checks import check_widths
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder
 
 __all__ = ["tiny"]
 
 
-def tiny(widths: tuple[int, ...] = (32, 64, 128)) -> Encoder:
+def tiny(widths: tuple[int, ...] = (32, 64, 128), channels: int = 3) -> Encoder:
     """A residual network with one block per width and a stem of stride 2; D is the last width.
 
-    Meant for images of 24 to 64 px. Initialised as PyTorch does.
+    Meant for images of 24 to 64 px, of ``channels``. Initialised as PyTorch does.
     """
     if not isinstance(widths, (tuple, list)) or not widths or not all(isinstance(w, int) and w > 0 for w in widths):
         raise RequestError(f"encoder 'tiny': widths={widths!r} must be a list of channel counts, such as (32, 64, 128)")
-    stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+    check_widths("encoder 'tiny'", channels=channels)
+    stem = nn.Sequential(nn.Conv2d(channels, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
     blocks = [
         Block(c_in, c_out, 1 if i == 0 else 2)
         for i, (c_in, c_out) in enumerate(zip(widths[:1] + widths[:-1], widths, strict=True))

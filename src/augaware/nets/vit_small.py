@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from augaware.checks import check_widths
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder
 
@@ -19,7 +20,12 @@ POSITIONS = ("sincos", "learned")
 
 
 def vit_small(
-    size: int = 224, heads: int = 12, patch: int = 16, positions: str = "sincos", freeze_patches: bool = True
+    size: int = 224,
+    heads: int = 12,
+    patch: int = 16,
+    positions: str = "sincos",
+    freeze_patches: bool = True,
+    channels: int = 3,
 ) -> Encoder:
     """ViT-S/patch as in MoCo v3 and CASSLE, D = 384: 12 blocks, features are the normed cls token; ``size`` in px.
 
@@ -27,17 +33,19 @@ def vit_small(
     The table is made for ``size`` and resampled (bicubic) for images of another size, sides divisible by ``patch``.
     ``freeze_patches``: the random patch projection is not trained (MoCo v3, section 4). Linear layers start
     xavier-uniform, q, k and v each as a matrix of its own, biases at 0, the cls token at N(0, 1e-6); the patch
-    projection at U(+-sqrt(6 / (3 patch^2 + D))) (authors' code). DINO's ViT-S: ``heads=6, positions='learned',
+    projection at U(+-sqrt(6 / (channels patch^2 + D))) (authors' code). DINO's ViT-S: ``heads=6, positions='learned',
     freeze_patches=False``, up to the start of the weights (DINO's code: N(0, .02), here: as MoCo v3).
 
     Layers and names are timm's.
     """
     _check(size, heads, patch, positions, freeze_patches)
+    check_widths("encoder 'vit_small'", channels=channels)
     from timm.models.vision_transformer import VisionTransformer
 
     model = VisionTransformer(
         img_size=size,
         patch_size=patch,
+        in_chans=channels,
         num_classes=0,
         global_pool="token",
         embed_dim=DIM,
@@ -50,7 +58,7 @@ def vit_small(
         weight_init="moco",
     )
     projection = model.patch_embed.proj
-    bound = math.sqrt(6 / (3 * patch**2 + DIM))
+    bound = math.sqrt(6 / (channels * patch**2 + DIM))
     nn.init.uniform_(projection.weight, -bound, bound)
     nn.init.zeros_(projection.bias)
     projection.requires_grad_(not freeze_patches)

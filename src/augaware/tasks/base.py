@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from augaware.data.base import Source
 from augaware.data.root import open_dataset
 from augaware.errors import RequestError
+from augaware.reading import PICTURES, Reading
 
 
 class FrozenEncoder(Protocol):
-    """f: normalised images (B, 3, size, size) float32 -> pooled features y (B, dim).
+    """f: normalised images (B, C, size, size) float32 -> pooled features y (B, dim).
 
     Any ``nn.Module`` with these attributes: ``size`` the side of the images in pixels; ``mean`` and ``std`` per
     channel, of pixels in [0, 1]; ``name`` what reports print.
@@ -24,8 +25,8 @@ class FrozenEncoder(Protocol):
     name: str
     dim: int
     size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __call__(self, images: Tensor, /) -> Tensor:
         """The features of ``images``."""
@@ -44,10 +45,12 @@ class Task(ABC):
     """A question put to a frozen encoder, on one data set.
 
     ``protocol`` is the name and the version of the procedure, ``"linear_probe/1"``: numbers compare only within one.
-    ``dataset`` names the data. A task never changes the encoder: neither weights, nor buffers, nor training flags.
+    ``dataset`` names the data, ``reading`` how its files become pixels: as those that the encoder was trained on. A
+    task never changes the encoder: neither weights, nor buffers, nor training flags.
     """
 
     protocol: ClassVar[str]
+    reading: Reading = PICTURES
 
     def __init__(self, dataset: str) -> None:
         if not isinstance(dataset, str) or not dataset:
@@ -56,7 +59,7 @@ class Task(ABC):
 
     def splits(self, root: str | Path) -> Mapping[str, Source]:
         """Open the data set in the folder of data sets ``root``: ``{"train": ..., "val": ..., "test": ...}``."""
-        return open_dataset(root, self.dataset)
+        return open_dataset(root, self.dataset, reading=self.reading)
 
     @abstractmethod
     def __call__(self, encoder: FrozenEncoder, splits: Mapping[str, Source]) -> dict[str, object]:

@@ -22,13 +22,15 @@ def extract(encoder: FrozenEncoder, source: Source, batch_size: int = 256, short
 
     Short side resized bicubically, by default to ``encoder.size``, and centre crop of ``encoder.size``, normalised;
     each image once, no augmentation, no L2-normalisation (AugSelf and CASSLE, linear evaluation). Raises
-    :class:`RequestError` when there is no image, or a feature is not finite.
+    :class:`RequestError` when there is no image, they have other channels than the encoder takes, or a feature is not
+    finite.
 
     Each of several processes takes every so-manieth image, and all get all of y; no image is taken twice. Where the
     encoder has a ``kept`` (:class:`augaware.tasks.kept.Kept`), features are looked for there first.
     """
+    check_channels(encoder, source)
     device = device_of(encoder)
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (encoder.mean, encoder.std))
+    mean, std = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (encoder.mean, encoder.std))
 
     def make() -> Tensor:
         rows = torch.arange(rank(), len(source), world())
@@ -65,6 +67,15 @@ def encode(encoder: FrozenEncoder, source: Source, batches: Iterable[Tensor], ro
             "its training diverged; take an earlier checkpoint or train with a lower learning rate"
         )
     return y
+
+
+def check_channels(encoder: FrozenEncoder, source: Source) -> None:
+    """Raise :class:`RequestError` where the images are not of as many channels as the encoder takes."""
+    if len(encoder.mean) != source.channels:
+        raise RequestError(
+            f"encoder {encoder.name!r} takes images of {len(encoder.mean)} channels, those of {source.name!r} have "
+            f"{source.channels}; give data of the kind that it was trained on"
+        )
 
 
 def device_of(encoder: FrozenEncoder) -> torch.device:

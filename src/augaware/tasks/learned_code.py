@@ -141,7 +141,7 @@ class Images:
 
 
 def _open(encoder: FrozenEncoder, source: Source) -> Images:
-    """Read, resized and cut once: whole numbers of grey, which fit uint8."""
+    """Read, resized and cut once: whole numbers of grey, which fit uint8; of 16 bits the upper 8."""
     if source.labels is None or len(source.classes) < 2 or not len(source):
         raise RequestError(
             f"data {source.name!r} has no two classes to tell apart: put its images in a folder per class"
@@ -149,5 +149,5 @@ def _open(encoder: FrozenEncoder, source: Source) -> Images:
     device = device_of(encoder)
     parts = torch.split(torch.arange(len(source)), 256)
     pixels = torch.cat([centre_batch(source, i, encoder.size).mul(255).round().to(torch.uint8) for i in parts])
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (encoder.mean, encoder.std))
+    mean, std = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (encoder.mean, encoder.std))
     return Images(source.name, pixels, source.labels.to(device), mean, std)

@@ -12,13 +12,18 @@ from typing import Any
 
 from torch import Tensor
 
+from augaware.data.centre import as_rgb
+
 SIDE, FRAME, TEXT, GAP = 96, 4, 16, 6  # pixels: of an image, its frame, the text below, and between cells
 PLAIN, GOOD, BAD = "#333333", "#1a9641", "#d7191c"
 
 
 @dataclass(frozen=True)
 class Tile:
-    """An image (3, SIDE, SIDE) in [0, 1], the ``caption`` below and the colour of the ``frame``."""
+    """An image (C, SIDE, SIDE) in [0, 1], the ``caption`` below and the colour of the ``frame``.
+
+    Where C is not 3, :func:`augaware.data.centre.as_rgb` is shown.
+    """
 
     image: Tensor
     caption: str
@@ -48,7 +53,8 @@ def sheet_png(rows: Sequence[Sequence[Tile]], titles: Sequence[str] = ()) -> byt
         for c, tile in enumerate(row):
             left = GAP + margin + c * (cell + GAP)
             draw.rectangle((left, top, left + cell - 1, top + cell - 1), fill=tile.frame)
-            pixels = tile.image.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+            image = tile.image if len(tile.image) == 3 else as_rgb(tile.image)
+            pixels = image.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
             sheet.paste(Image.fromarray(pixels), (left + FRAME, top + FRAME))
             text = _written(tile.caption)
             while font.getlength(text) > cell:

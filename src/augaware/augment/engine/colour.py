@@ -1,4 +1,4 @@
-"""What works on the colour of each pixel: jitter, grayscale, solarize. Compiled by numba."""
+"""What works on the colour of each pixel: jitter, grayscale, solarize, exposure. Compiled by numba."""
 
 from __future__ import annotations
 
@@ -179,3 +179,14 @@ def solarize(x, threshold):
         a = x[c]
         for p in range(len(a)):
             a[p] = a[p] if a[p] < threshold else f32(1) - a[p]
+
+
+@compiled
+def expose(x, a):
+    """Times a gain plus an offset, within [0, 1]; a: how many gains there are (1 or one per channel), they, offsets."""
+    each = int(a[0])
+    for c in range(len(x)):
+        place = 1 + (c if each > 1 else 0)
+        plane, gain, offset = x[c], a[place], a[place + each]
+        for p in range(len(plane)):
+            plane[p] = clamped(plane[p] * gain + offset)

@@ -108,7 +108,7 @@ class Fused:
 
         b, channels, data = len(images), images.channels, images.data
         unit = np.float32(UNITS.get(data.dtype, 1.0))
-        data = data if data.dtype == torch.uint8 else data.float()  # each type of pixels is a kernel to compile
+        data = data if data.dtype in UNITS else data.float()  # each type of pixels is a kernel to compile
         arguments = [a.arguments(omega[a.name]).float() for a in run.augmentations]
         numbers = torch.cat([*arguments, torch.zeros(b, 1)], dim=1).numpy()
         places = np.cumsum([0, *(w.shape[1] for w in arguments)])[:-1]

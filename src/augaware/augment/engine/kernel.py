@@ -18,13 +18,13 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from augaware.augment.engine.blur import blur, gaussian
-from augaware.augment.engine.colour import grayscale, jitter, solarize
+from augaware.augment.engine.colour import expose, grayscale, jitter, solarize
 from augaware.augment.engine.compiled import compiled, f32, options
 from augaware.augment.engine.resample import ROWS, resample
 from augaware.augment.engine.turn import flip, turn_planes
 from augaware.augment.engine.write import HIGH, WIDE, write
 
-FLIP, JITTER, BLEND_JITTER, GRAYSCALE, BLUR, SOLARIZE, ROTATE90 = range(7)
+FLIP, JITTER, BLEND_JITTER, GRAYSCALE, BLUR, SOLARIZE, ROTATE90, EXPOSE = range(8)
 OPERATIONS = {
     "flip": FLIP,
     "jitter": JITTER,
@@ -33,6 +33,7 @@ OPERATIONS = {
     "blur": BLUR,
     "solarize": SOLARIZE,
     "rotate90": ROTATE90,
+    "expose": EXPOSE,
 }
 
 
@@ -108,6 +109,9 @@ def views(
             elif code == SOLARIZE:
                 if a[0] < f32(1):
                     solarize(x, a[0])
+            elif code == EXPOSE:
+                if a[0] > f32(0.5):
+                    expose(x, a)
             else:
                 for _ in range(int(a[0])):  # a quarter turn counter-clockwise: pixel (r, c) comes from (c, n - 1 - r)
                     flip(x, n)
