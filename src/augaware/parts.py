@@ -1,4 +1,4 @@
-"""Parts for a loop of your own: views that carry their omega, the heads that read it, losses. No base class is asked for.
+"""Parts for a loop of your own: views that carry their omega, heads that read it, losses. No base class is needed.
 
     views = Views(size=224)
     v1, v2 = views(images, index, epoch)            # .image (B, 3, 224, 224), .omega name -> (B, columns)
@@ -76,10 +76,19 @@ class Views:
         self.size, self.augment, self.seed, self.mean, self.std, self.engine = size, augment, seed, mean, std, engine
         self.views = (f"view({views})",) if isinstance(views, int) else tuple(views)
         self.camera = Camera(self)
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For workers that are started anew: the engine holds a lock, and is made again."""
-        return Views, (self.size, self.augment, self.views, self.seed, self.mean, self.std, self.engine)
+        made = self.size, self.augment, self.views, self.seed, self.mean, self.std, self.engine
+        return Views, made, {"_epoch": self._epoch}
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that views are drawn for from now on, in workers that live on too; 0 at first.
+
+        To be called before each epoch, as of torch's ``DistributedSampler``, or all epochs see the same views.
+        """
+        self._epoch.fill_(epoch)
 
     @property
     def spaces(self) -> Mapping[str, Space]:
@@ -92,22 +101,28 @@ class Views:
         return len(self.camera.pipelines)
 
     def __call__(
-        self, images: Any, index: Tensor | Sequence[int] | None = None, epoch: int = 0, plan: Plan | None = None
+        self,
+        images: Any,
+        index: Tensor | Sequence[int] | None = None,
+        epoch: int | None = None,
+        plan: Plan | None = None,
     ) -> list[View]:
         """One :class:`View` for each view of the batch.
 
         ``images``: (B, C, H, W), uint8 or in [0, 1], on any device, or a list of tensors (C, h, w) and Pillow images of
-        any sizes. ``index`` (B,): the place of each in its data set; ``plan``: what :meth:`Objective.plan` planned.
+        any sizes. ``index`` (B,): the place of each in its data set; ``epoch``: None is that of :meth:`set_epoch`;
+        ``plan``: what :meth:`Objective.plan` planned.
         """
         pixels, sizes = _pixels(images)
         named = torch.randint(_WORDS, (len(sizes),)) if index is None else torch.as_tensor(index, device="cpu")
         if named.shape != (len(sizes),) or named.is_floating_point():
             raise RequestError(f"Views: index has shape {tuple(named.shape)}; one whole number per image, {len(sizes)}")
+        epoch = int(self._epoch) if epoch is None else epoch
         return self.camera.take(plan or plain_plan(self.count), pixels, sizes, named.long(), self.seed, epoch)
 
-    def transform(self, image: Any, index: int | None = None, epoch: int = 0) -> list[Viewed]:
+    def transform(self, image: Any, index: int | None = None) -> list[Viewed]:
         """The views of one image, a Pillow image or a tensor (C, H, W): for ``dataset.transform``, in any worker."""
-        views = self([image], None if index is None else [index], epoch)
+        views = self([image], None if index is None else [index])
         return [Viewed(view.image[0], {name: w[0] for name, w in view.omega.items()}) for view in views]
 
     def of(self, dataset: Any) -> ViewsOf:
@@ -126,36 +141,30 @@ class Views:
 
 
 class ViewsOf(torch.utils.data.Dataset[Any]):
-    """A data set whose images are their views: ``dataset[i]`` as it is, its image, alone or first, as [:class:`Viewed`].
+    """A data set of views: ``dataset[i]`` with its image, which is alone or first, as a list of :class:`Viewed`.
 
-    Call ``set_epoch`` before each epoch, as of torch's ``DistributedSampler``, or all epochs see the same views.
-    Workers that live on hear of it too.
+    Views of another epoch take ``views.set_epoch``.
     """
 
     def __init__(self, views: Views, dataset: Any) -> None:
         self.views, self.dataset = views, dataset
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that views are drawn for."""
-        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        item, epoch = self.dataset[index], int(self._epoch)
+        item = self.dataset[index]
         if isinstance(item, (tuple, list)):
-            return (self.views.transform(item[0], index, epoch), *item[1:])
-        return self.views.transform(item, index, epoch)
+            return (self.views.transform(item[0], index), *item[1:])
+        return self.views.transform(item, index)
 
 
 class AugSelf(nn.Module):
     """AugSelf's heads: predict from the features of two views how differently they were augmented.
 
-    ``spaces`` are those of :class:`Views`, ``dim`` is D, the width of the features; ``weights``: augmentation -> lambda,
-    or names for 1 each. The others are those of :class:`augaware.awareness.augself.AugSelf`. Its parameters are trained
-    with yours and thrown away afterwards.
+    ``spaces`` are those of :class:`Views`, ``dim`` is D, the width of the features; ``weights``: augmentation ->
+    lambda, or names for 1 each. The others are those of :class:`augaware.awareness.augself.AugSelf`. Its parameters are
+    trained with yours and thrown away afterwards.
     """
 
     def __init__(

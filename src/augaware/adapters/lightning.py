@@ -23,10 +23,10 @@ from augaware.awareness.base import Awareness
 from augaware.errors import RequestError
 from augaware.hosts.base import Moment
 from augaware.initial import initialise
-from augaware.nets.base import build_encoder, evaluating
+from augaware.nets.base import evaluating
 from augaware.optim import build_optimizer, set_schedules
 from augaware.parts import AugSelf, Views, objective
-from augaware.random import seeded, word
+from augaware.random import seeded
 from augaware.recipe import Recipe
 from augaware.spaces import Space
 from augaware.views import View
@@ -61,8 +61,7 @@ class Pretraining(LightningModule):
         self.views = Views(
             recipe.size, recipe.augment, recipe.views, recipe.seed, recipe.mean, recipe.std, recipe.engine
         )
-        with seeded(torch.device("cpu")):
-            torch.manual_seed(word(recipe.seed))  # the weights that a run of this recipe starts from
+        with seeded(torch.device("cpu"), recipe.seed):  # the weights that a run of this recipe starts from
             given = recipe.encoder if f is None else f
             self.objective = objective(given, recipe.host, recipe.aware, self.views, classes)
         if recipe.init:
@@ -103,6 +102,10 @@ class Pretraining(LightningModule):
         self._per_epoch = int(trainer.num_training_batches)
         self._timed = self.recipe.changed({"epochs": trainer.max_epochs})
 
+    def on_train_epoch_start(self) -> None:
+        """Other views than in the epoch before."""
+        self.views.set_epoch(self.current_epoch)
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """The schedules of the optimiser and of the host."""
         self._now = Moment(self.global_step, self._timed.epochs * self._per_epoch, self._per_epoch)
@@ -111,12 +114,10 @@ class Pretraining(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss; its parts are logged as they are called in metrics.jsonl."""
-        views, labels = (
-            (batch[0], batch[1]) if isinstance(batch[0], (list, tuple)) and _is_view(batch[0][0]) else (batch, None)
-        )
+        views, labels = (batch, None) if _is_view(batch[0]) else batch[:2]
         if not _is_view(views[0]):
             raise RequestError(
-                "Pretraining: a batch has no views; load module.views.of(dataset), with torch's own collate"
+                "Pretraining: a batch holds no views; load module.views.of(dataset), with torch's own collate"
             )
         if len(views[0].image) != self.recipe.batch_size:
             raise RequestError(
@@ -153,8 +154,8 @@ class AugSelfCallback(Callback):
     """Adds AugSelf to a module of anybody's, by one hook: ``training_step`` returns a dict with
 
     ``"loss"``, ``"views"`` (two, with ``.omega``, as :class:`augaware.parts.Views` makes them) and ``"features"`` (of
-    each, y = f(v), (B, ``dim``)). The heads become ``module.augself``, trained by what ``configure_optimizers`` makes of
-    ``self.parameters()`` and kept in checkpoints (``load_from_checkpoint(..., strict=False)`` does without them).
+    each, y = f(v), (B, ``dim``)). The heads become ``module.augself``, trained by what ``configure_optimizers`` makes
+    of ``self.parameters()`` and kept in checkpoints (``load_from_checkpoint(..., strict=False)`` does without them).
     """
 
     def __init__(
@@ -176,16 +177,17 @@ class AugSelfCallback(Callback):
         @functools.wraps(step)
         def with_augself(*given: Any) -> Any:
             made = step(*given)
-            if not isinstance(made, dict) or not {"loss", "views", "features"} <= set(made):
+            keys = set(made) if isinstance(made, dict) else set()
+            if not {"loss", "views", "features"} <= keys:
                 raise RequestError(
-                    f"AugSelfCallback: training_step returns {sorted(made) if isinstance(made, dict) else type(made).__name__}; "
+                    f"AugSelfCallback: training_step returns {sorted(keys) or type(made).__name__}; "
                     "it must return {'loss': ..., 'views': [v1, v2], 'features': [y1, y2]}"
                 )
             told = self.heads(*made["views"][:2], *made["features"][:2])
             pl_module.log("loss/augself", told.detach())
             return {**made, "loss": made["loss"] + told}
 
-        pl_module.training_step = with_augself  # type: ignore[method-assign]
+        pl_module.training_step = with_augself
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Raise :class:`RequestError` where nothing trains the heads."""
@@ -199,7 +201,7 @@ class AugSelfCallback(Callback):
 
 
 class HealthCallback(Callback):
-    """Logs once an epoch what to watch when the loss says nothing: ``health/feature_std``, ``/effective_rank``, ``/knn``.
+    """Logs once an epoch what to watch when the loss says nothing: ``health/`` feature_std, effective_rank and knn.
 
     ``loader``: batches of (normalised images, labels); ``encoder``: the module's attribute that is f, or ``""`` for the
     module itself. Of the images every fifth asks its nearest neighbours among the others.

@@ -51,7 +51,8 @@ class WithAugSelf:
                 f"WithAugSelf: {self.backbone_name!r} encoded {len(y)} images of a batch of {n}; the method has to "
                 "encode two views of each by it"
             )
-        return loss + self.augself(views[0], views[1], y[:n], y[n : 2 * n])
+        told: Tensor = self.augself(views[0], views[1], y[:n], y[n : 2 * n])
+        return loss + told
 
 
 @contextmanager
