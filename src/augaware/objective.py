@@ -22,7 +22,7 @@ from augaware.nets.ema import ema_copy, ema_update
 from augaware.nets.recomputed import in_chunks, in_stages
 from augaware.random import word
 from augaware.spaces import Space
-from augaware.views import Plan, View, plain_plan
+from augaware.views import Plan, Shown, plain_plan
 
 HOOKS = ("encoder", "projector", "pair", "score")  # of each, at most one awareness may have its own
 
@@ -38,7 +38,7 @@ class Network(nn.Module):
         self.f, self.g = f, g
         self.chunk = 0
 
-    def forward(self, views: Mapping[int, View], project: bool = True) -> dict[int, Embedding]:
+    def forward(self, views: Mapping[int, Shown], project: bool = True) -> dict[int, Embedding]:
         """View number -> its embedding. Views of one size go through f, and all of them through g, as one batch."""
         sizes: dict[torch.Size, list[int]] = {}
         for number, view in views.items():
@@ -48,11 +48,11 @@ class Network(nn.Module):
         omega = {name: torch.cat([views[n].omega[name] for n in numbers]) for name in names}
         y = torch.cat([self._encode([views[n] for n in group]) for group in sizes.values()])
         z = self.g(y, omega) if project else y[:, :0]
-        lengths = [len(views[n]) for n in numbers]
+        lengths = [len(views[n].image) for n in numbers]
         parts = dict(zip(numbers, zip(torch.split(y, lengths), torch.split(z, lengths), strict=True), strict=True))
         return {n: Embedding(view.omega, *parts[n]) for n, view in views.items()}
 
-    def _encode(self, views: Sequence[View]) -> Tensor:
+    def _encode(self, views: Sequence[Shown]) -> Tensor:
         images, reads = torch.cat([view.image for view in views]), self.f.reads
         told = [view.omega[reads] for view in views if reads in view.omega] if reads else []
         return in_chunks(self.f, self.chunk, images, *([torch.cat(told)] if told and len(told) == len(views) else []))
@@ -148,20 +148,26 @@ class Objective(nn.Module):
         plan = self._plan = tuple(replace(view, measure=reads) for view in plan)
         return plan
 
-    def _check_compared(self) -> None:
-        """Raise :class:`RequestError` where an awareness compares what another makes equal in the host's two views."""
+    def sketch(self, count: int) -> Plan:
+        """What :meth:`plan` may give, to be looked at: nothing is drawn for it, and no step is planned."""
         with torch.random.fork_rng(devices=[]):
-            shared = self.plan(2)[1].share
+            plan = self.plan(count)
         self._plan = ()
         for a in self.aware:
             a.own = range(0)
+        return plan
+
+    def _check_compared(self) -> None:
+        """Raise :class:`RequestError` where an awareness compares what another makes equal in the host's two views."""
+        shared = self.sketch(2)[1].share
+        for a in self.aware:
             for name in sorted(set(a.compares) & set(shared)):
                 raise RequestError(
                     f"aware: {a.name!r} learns from what differs in {name!r} between two views, and another awareness "
                     f"gives both the same; leave {name!r} out of one of them"
                 )
 
-    def forward(self, views: Sequence[View], labels: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, views: Sequence[Shown], labels: Tensor | None = None) -> dict[str, Tensor]:
         """``"loss"``, the scalar to minimise, and each part before its lambda, ``"loss/<part>"``.
 
         ``views`` are those of the last :meth:`plan`, or the recipe's own if there was none. ``"nothing/<part>"`` is the
@@ -201,7 +207,7 @@ class Objective(nn.Module):
         return found
 
     def _embeddings(
-        self, plan: Plan, main: Sequence[int], views: Mapping[int, View]
+        self, plan: Plan, main: Sequence[int], views: Mapping[int, Shown]
     ) -> tuple[dict[int, Embedding], dict[int, Embedding]]:
         """What the online network and the target make of the views that each of them encodes.
 

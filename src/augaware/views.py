@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -37,6 +38,15 @@ class View:
 
 
 Omega = Mapping[str, Tensor]
+
+
+class Shown(Protocol):
+    """What a loss reads of a view: a :class:`View` has it, and so does what a DataLoader of anybody's makes of one."""
+
+    @property
+    def image(self) -> Tensor: ...  # noqa: D102
+    @property
+    def omega(self) -> Omega: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
