@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what the names below are, for who reads types
-    from augaware.api.exporting import export
+    from augaware.api.exporting import export, import_official
     from augaware.api.judging import analyse, evaluate, evaluate_suite, report
     from augaware.api.looking import bench, check_store, doctor, store, views
     from augaware.api.training import pretrain, resume
@@ -29,6 +29,7 @@ _PUBLIC = {
     "analyse": "augaware.api.judging",
     "report": "augaware.api.judging",
     "export": "augaware.api.exporting",
+    "import_official": "augaware.api.exporting",
     "doctor": "augaware.api.looking",
     "views": "augaware.api.looking",
     "store": "augaware.api.looking",
@@ -47,6 +48,7 @@ __all__ = [
     "evaluate",
     "evaluate_suite",
     "export",
+    "import_official",
     "pretrain",
     "report",
     "resume",

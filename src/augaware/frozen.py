@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from augaware import lookup
 from augaware.augment.plan import pipelines
-from augaware.checkpoint import Run, check_device, load_weights, seeded_encoder
+from augaware.checkpoint import EXPORT, Run, check_device, load_weights, seeded_encoder
 from augaware.distributed import join
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder, feature_dim
@@ -22,7 +22,8 @@ from augaware.objective import Objective
 from augaware.recipe import Recipe
 from augaware.tasks.kept import Kept
 
-ACCEPTED = "a run folder, timm/NAME, random/NAME or a .safetensors file"
+ACCEPTED = "a run folder, an export/ folder of one, timm/NAME, random/NAME or a .safetensors file"
+WEIGHTS = Path(EXPORT).name
 DEFAULT = Recipe(data="")
 PRECISIONS = ("fp32", "bf16")
 
@@ -79,7 +80,8 @@ def load_encoder(
 ) -> Frozen:
     """ENCODER frozen: a run folder, ``timm/NAME`` (pretrained), ``random/NAME`` or a ``.safetensors`` file.
 
-    A weights file without the ``config.json`` of an export beside it needs its ``architecture`` (an encoder spec).
+    A folder of ``encoder.safetensors`` and ``config.json``, such as a run's ``export``, is one too. A weights file
+    without the ``config.json`` of an export beside it needs its ``architecture`` (an encoder spec).
     ``size`` in pixels overrides what the encoder was trained for; ``precision`` is fp32 or bf16. Raises
     :class:`RequestError`.
     """
@@ -91,6 +93,8 @@ def load_encoder(
     path = Path(encoder).expanduser()
     if encoder.endswith(".safetensors"):
         frozen = _from_file(path, architecture)
+    elif (path / WEIGHTS).is_file():
+        frozen = _from_file(path / WEIGHTS, architecture)
     elif path.is_dir():
         frozen = _from_run(Run.open(path))
     elif encoder.startswith("random/"):
