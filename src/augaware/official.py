@@ -85,7 +85,7 @@ def import_official(file: Path | str, out: Path | str, encoder: str | None = Non
     tensors = _flat(_read(file))
     expected = None if encoder is None else build_encoder(encoder)
     names = MARKS if expected is None else [k for k in expected.backbone.state_dict() if not k.endswith(COUNT)]
-    marks = (names[0], names[-1]) if names else MARKS
+    marks = MARKS if not names or set(MARKS) <= set(names) else (names[0], names[-1])
     tensors, prefix = _found(tensors, marks, file, encoder)
     found = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
     spec = encoder or _resnet(found, file)
