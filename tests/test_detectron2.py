@@ -7,8 +7,10 @@ import torch
 from torchvision.models import resnet50
 
 from augaware.cli import main
-from augaware.detectron2 import detectron2_names, write_detectron2
 from augaware.errors import RequestError
+from augaware.export import export
+from augaware.exports.detectron2 import detectron2_names
+from augaware.frozen import freeze, load_encoder
 from augaware.nets.base import build_encoder
 
 
@@ -25,7 +27,7 @@ def slowly(key):
 
 def test_every_tensor_comes_back_to_a_torchvision_resnet50(tmp_path):
     encoder = build_encoder("resnet50")
-    write_detectron2(encoder, tmp_path / "r50.pth")
+    export(freeze(encoder, size=32), "detectron2", tmp_path / "r50.pth")
     loaded = torch.load(tmp_path / "r50.pth", weights_only=True)
     assert loaded["matching_heuristics"] is True
     back = {slowly(key): value for key, value in loaded["model"].items()}
@@ -56,15 +58,10 @@ def test_timms_resnet_has_the_same_names():
 
 
 def test_what_cannot_be_written_is_one_clear_line(tmp_path):
-    with pytest.raises(RequestError, match=r"have no 'conv1.weight': .* such as resnet50"):
-        write_detectron2(build_encoder("tiny"), tmp_path / "x.pth")
-    assert not (tmp_path / "x.pth").exists()
-    with pytest.raises(RequestError, match=r"must end in .pth"):
-        write_detectron2(build_encoder("resnet18"), tmp_path / "x.pkl")
-    (tmp_path / "x.pth").write_bytes(b"mine")
-    with pytest.raises(RequestError, match=r"exist already and are not overwritten"):
-        write_detectron2(build_encoder("resnet18"), tmp_path / "x.pth")
-    assert (tmp_path / "x.pth").read_bytes() == b"mine"
+    for spec, line in (("tiny", r"have no 'conv1.weight': .* such as resnet50"), ("resnet18('cifar')", "is 3 px wide")):
+        with pytest.raises(RequestError, match=line):
+            export(load_encoder(f"random/{spec}", size=32, device="cpu"), "detectron2", tmp_path / "x.pth")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_writes_what_the_function_writes(tmp_path, capsys):
@@ -75,4 +72,4 @@ def test_the_command_writes_what_the_function_writes(tmp_path, capsys):
     assert written["model"].keys() == detectron2_names(build_encoder("resnet18").backbone.state_dict()).keys()
     capsys.readouterr()
     assert main(["export", "random/resnet18", "--to", "keras", "--out", str(tmp_path / "x.h5")]) == 2
-    assert "--to 'keras' is unknown; accepted: detectron2" in capsys.readouterr().err
+    assert "unknown export 'keras'; accepted: detectron2, hf, onnx, timm, torchvision" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what the names below are, for who reads types
-    from augaware.api.exporting import export
+    from augaware.api.exporting import export, import_official
     from augaware.api.judging import analyse, evaluate, evaluate_suite, report
     from augaware.api.listing import list as list  # typed, but not in __all__
     from augaware.api.listing import recipes
@@ -34,6 +34,7 @@ _PUBLIC = {
     "report": "augaware.api.judging",
     "study": "augaware.api.studying",
     "export": "augaware.api.exporting",
+    "import_official": "augaware.api.exporting",
     "doctor": "augaware.api.looking",
     "views": "augaware.api.looking",
     "store": "augaware.api.looking",
@@ -58,6 +59,7 @@ __all__ = [  # without list: "from augaware import *" leaves Python's own as it 
     "evaluate",
     "evaluate_suite",
     "export",
+    "import_official",
     "pretrain",
     "recipes",
     "report",

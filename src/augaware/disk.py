@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from augaware.errors import RequestError
@@ -37,6 +41,31 @@ def write_output(out: Path | str, content: bytes, option: str = "--out") -> None
         write_file(Path(out), content)
     except OSError as error:
         raise RequestError(f"{option} {str(out)!r}: cannot write there ({error.strerror})") from None
+
+
+@contextmanager
+def drafted(out: Path | str, option: str = "--out") -> Iterator[Path]:
+    """A place named as ``out``, for a new file or folder: moved there at the end of the block, gone where that raises.
+
+    Raises :class:`RequestError` where that cannot be written.
+    """
+    out = Path(out).absolute()
+    draft = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        place = draft / out.name
+        yield place
+        for file in (place, *place.rglob("*")):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        place.rename(out)
+    except OSError as error:
+        raise RequestError(f"{option} {str(out)!r}: cannot write there ({error.strerror})") from None
+    finally:
+        if draft is not None:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def replace_file(draft: Path, file: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from augaware import auto, lookup
 from augaware.augment.plan import pipelines
-from augaware.checkpoint import Run, check_device, load_weights, seeded_encoder
+from augaware.checkpoint import EXPORT, Run, check_device, load_weights, seeded_encoder
 from augaware.distributed import join
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder, feature_dim, input_channels
@@ -26,7 +26,8 @@ from augaware.reading import PICTURES, Reading
 from augaware.recipe import Recipe
 from augaware.tasks.kept import Kept
 
-ACCEPTED = "a run folder, timm/NAME, random/NAME or a .safetensors file"
+ACCEPTED = "a run folder, an export/ folder of one, timm/NAME, random/NAME or a .safetensors file"
+WEIGHTS = Path(EXPORT).name
 Named = str | os.PathLike[str]
 AnyEncoder = Named | nn.Module  # ENCODER in Python: by name, or the network itself
 DEFAULT = Recipe(data="")
@@ -95,7 +96,8 @@ def load_encoder(
 ) -> Frozen:
     """ENCODER frozen: a run folder, ``timm/NAME`` (pretrained), ``random/NAME`` or a ``.safetensors`` file, by name.
 
-    A weights file without the ``config.json`` of an export beside it needs its ``architecture`` (an encoder spec).
+    A folder of ``encoder.safetensors`` and ``config.json``, such as a run's ``export``, is one too. A weights file
+    without the ``config.json`` of an export beside it needs its ``architecture`` (an encoder spec).
     ``size`` in pixels overrides what the encoder was trained for; ``precision`` is fp32 or bf16. A network of yours is
     copied, as it may train on, and frozen by :func:`freeze`; with ``device`` auto it stays where it is. One that is
     frozen is taken as it is. Raises :class:`RequestError`.
@@ -129,6 +131,8 @@ def _by_name(encoder: str, architecture: str | None) -> Frozen:
     path = Path(encoder).expanduser()
     if encoder.endswith(".safetensors"):
         return _from_file(path, architecture)
+    if (path / WEIGHTS).is_file():
+        return _from_file(path / WEIGHTS, architecture)
     if path.is_dir():
         return _from_run(Run.open(path))
     if encoder.startswith("random/"):

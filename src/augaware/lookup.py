@@ -36,6 +36,7 @@ SINGULAR = {
     "analysis": "analysis",
     "bench": "bench",
     "suites": "suite",
+    "exports": "export",
 }
 CONTEXT = {
     "hosts": 1,

@@ -1,25 +1,45 @@
-"""An encoder for other libraries, as a function."""
+"""An encoder for other libraries, and one from elsewhere, as functions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from augaware.errors import RequestError
-
 if TYPE_CHECKING:
+    from augaware.export import Exported
     from augaware.frozen import AnyEncoder
+    from augaware.official import Imported
 
 
-def export(encoder: AnyEncoder, *, to: str, out: str | Path, architecture: str | None = None) -> Path:
-    """Write an encoder's weights for another library: ``to="detectron2"``, the new file ``out``, ending in .pth.
+def export(
+    encoder: AnyEncoder,
+    *,
+    to: str,
+    out: str | Path,
+    architecture: str | None = None,
+    size: int | None = None,
+) -> Exported:
+    """Write an encoder for another library, to the new ``out``, and have that library read it back.
 
-    ``encoder`` and ``architecture`` as in :func:`evaluate`. Raises :class:`RequestError`.
+    ``to`` is a spec of ``augaware list exports``: ``"timm"``, ``"torchvision"``, ``"hf(licence='mit')"``,
+    ``"onnx(opset=18)"``, ``"detectron2"``. ``encoder``, ``architecture`` and ``size`` as in :func:`evaluate`. What
+    comes back says how far the features are from the same; nothing is left where they are not. Raises
+    :class:`RequestError`, and :class:`RunError` where the other library reads something else.
     """
-    from augaware.detectron2 import write_detectron2
+    from augaware.export import export as write
     from augaware.frozen import load_encoder
 
-    if to != "detectron2":
-        raise RequestError(f"--to {to!r} is unknown; accepted: detectron2")
-    write_detectron2(load_encoder(encoder, architecture, device="cpu").f, out)
-    return Path(out)
+    frozen = load_encoder(encoder, architecture, size, device="cpu")
+    return write(frozen, to, out, frozen.run.path if frozen.run else None)
+
+
+def import_official(file: str | Path, *, out: str | Path, encoder: str | None = None) -> Imported:
+    """Make an encoder of the checkpoint ``file``, in the new folder ``out``, which goes wherever an encoder does.
+
+    The layouts of AugSelf's and CASSLE's released code (``ckpt-N.pth``), and others that are a prefix away: MoCo,
+    solo-learn, lightly. ``encoder`` is its spec; None reads a ResNet off the shapes. Nothing in the file is executed.
+    Raises :class:`RequestError`.
+    """
+    from augaware.official import import_official as write
+
+    return write(file, out, encoder)

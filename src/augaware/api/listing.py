@@ -23,6 +23,7 @@ ROOMS = {
     "recipes": "recipes",
     "benches": "bench",
     "suites": "suites",
+    "exports": "exports",
 }
 PUBLISHED = ("paper_", "augself_")  # how a recipe of a paper's own setting is called
 ANY = "images"  # the data of a recipe for images of one's own

@@ -1,4 +1,4 @@
-"""Commands that write an encoder for other libraries: export."""
+"""Commands that write an encoder for other libraries, and one from elsewhere: export, import-official."""
 
 from __future__ import annotations
 
@@ -10,11 +10,24 @@ import typer
 
 def export(
     encoder: Annotated[str, typer.Argument(help="a run folder, timm/NAME, random/NAME or a .safetensors file")],
-    to: Annotated[str, typer.Option(help="detectron2: a ResNet for Faster R-CNN R50-C4")],
-    out: Annotated[Path, typer.Option(help="the new file")],
+    to: Annotated[str, typer.Option(metavar="SPEC", help="timm, torchvision, hf, onnx, detectron2; see list exports")],
+    out: Annotated[Path, typer.Option(help="the new file or folder")],
     architecture: Annotated[str | None, typer.Option("--encoder", help="of a bare .safetensors file")] = None,
+    size: Annotated[int | None, typer.Option(help="pixels; else what the encoder was trained for")] = None,
 ) -> None:
-    """Write an encoder's weights for another library."""
+    """Write an encoder for another library, and have that library read it back."""
     import augaware
 
-    typer.echo(f"wrote {augaware.export(encoder, to=to, out=out, architecture=architecture)}")
+    done = augaware.export(encoder, to=to, out=out, architecture=architecture, size=size)
+    typer.echo(f"{done}\n\n{done.usage}")
+
+
+def import_official(
+    file: Annotated[Path, typer.Argument(help="ckpt-N.pth of AugSelf or CASSLE, or of MoCo, solo-learn, lightly")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="the new folder")],
+    encoder: Annotated[str | None, typer.Option(help="its spec, such as resnet50; else read off the shapes")] = None,
+) -> None:
+    """Make an encoder of a checkpoint of the papers' own code."""
+    import augaware
+
+    typer.echo(augaware.import_official(file, out=out, encoder=encoder))

@@ -215,14 +215,17 @@ def first_of(model: nn.Module, channels: int) -> None:
 
 def remove_classifier(model: nn.Module, name: str) -> None:
     """Replace the last linear layer of a torchvision classifier by the identity, so that it returns its features."""
+    model.set_submodule(classifier(model, name), nn.Identity())
+
+
+def classifier(model: nn.Module, name: str) -> str:
+    """Where the last linear layer of the torchvision classifier ``name`` is: ``"fc"``, ``"classifier.1"``."""
     for attribute in ("fc", "head", "heads", "classifier"):
         head = getattr(model, attribute, None)
         if isinstance(head, nn.Linear) or (attribute == "heads" and head is not None):
-            setattr(model, attribute, nn.Identity())
-            return
+            return attribute
         if isinstance(head, nn.Sequential) and isinstance(head[-1], nn.Linear):
-            head[-1] = nn.Identity()
-            return
+            return f"{attribute}.{len(head) - 1}"
     raise RequestError(f"encoder 'torchvision/{name}': no classifier to take off was found; use the timm form of it")
 
 

@@ -1,0 +1,1 @@
+"""Forms of an encoder for other libraries: what is written, and how that library alone reads it back."""
