@@ -144,7 +144,7 @@ def _objects(lines: Iterable[str], path: str) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-            str(row).encode(errors="surrogateescape")  # JSON can hold what no name is
+            json.dumps(row, ensure_ascii=False).encode(errors="surrogateescape")  # JSON can hold what no name is
         except (ValueError, RecursionError):
             row = None
         names = [row[key] for key in COLUMNS if key in row] if isinstance(row, dict) else []

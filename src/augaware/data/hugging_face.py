@@ -196,9 +196,7 @@ def _labelled(found: Any, label: str, where: str) -> tuple[Tensor | None, tuple[
     feature = found.features[label]
     names = getattr(feature, "names", None)
     if names is None and not _is_plain(feature):
-        raise RequestError(
-            f"{where}: label={label!r} is a column of {feature}; it must be of classes, numbers or texts"
-        )
+        raise RequestError(f"{where}: label={label!r} is of {feature}; it must be of classes, whole numbers or texts")
     rows = found.with_format(None).select_columns([label])
     values = [value for piece in _pieces(rows) for value in piece.to_pylist()]
     if any(value is None or value == -1 for value in values):  # what a test split without labels has
