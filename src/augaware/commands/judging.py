@@ -61,7 +61,10 @@ def _headline(metrics: dict[str, Any]) -> str:
 
 def analyse(
     encoder: Annotated[str, typer.Argument(help="a run folder, timm/NAME, random/NAME or a .safetensors file")],
-    data: Annotated[str, typer.Option(help="a folder of images, a tar, torchvision:NAME, shapes; no labels needed")],
+    data: Annotated[
+        str,
+        typer.Option(help="a folder, tars or a list of images, hf:NAME, torchvision:NAME, shapes; no labels needed"),
+    ],
     analysis: Annotated[list[str] | None, typer.Option(help="of `augaware list analyses`, or all; repeatable")] = None,
     out: Annotated[Path | None, typer.Option(help="where results and a page go; for a run folder, itself")] = None,
     against: Annotated[list[str] | None, typer.Option(help="another ENCODER to stand beside; repeatable")] = None,

@@ -107,7 +107,7 @@ def doctor(
 
 
 def views(
-    data: Annotated[str, typer.Option(help="a folder of images, a tar, torchvision:NAME, shapes")],
+    data: Annotated[str, typer.Option(help="a folder, tars or a list of images, hf:NAME, torchvision:NAME, shapes")],
     out: Annotated[Path, typer.Option(help="the PNG file")],
     count: Annotated[int, typer.Option(help="images shown")] = 6,
     size: Annotated[int | None, typer.Option(help="side of the views in pixels")] = None,
@@ -126,7 +126,8 @@ def views(
 def store(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="the store; a run reads it with --set store=DIR")],
     data: Annotated[
-        str | None, typer.Option(help="a folder of images, a tar, torchvision:NAME: decode it into DIR")
+        str | None,
+        typer.Option(help="a folder, tars or a list of images, hf:NAME, torchvision:NAME: decode it into DIR"),
     ] = None,
     size: Annotated[int | None, typer.Option(help="side of the views in pixels, as the run will have it")] = None,
     check: Annotated[bool, typer.Option("--check", help="read all pixels against their checksums")] = False,
@@ -150,7 +151,9 @@ def store(
 def bench(
     what: Annotated[str, typer.Argument(metavar="BENCH", help="such as augment or 'augment(sizes=[96], rounds=15)'")],
     peers: Annotated[bool, typer.Option("--peers", help="other libraries too, those that are installed")] = False,
-    data: Annotated[str | None, typer.Option(help="a folder of images, a tar, ...; else they are drawn")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="a folder, tars or a list of images, ...; else they are drawn")
+    ] = None,
     as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="for scripts; a new file")] = None,
 ) -> None:
     """Measure how fast the library is on this machine, beside its peers, in turns."""

@@ -11,7 +11,9 @@ import typer
 
 def pretrain(
     out: Annotated[Path, typer.Option(help="the new run folder; an existing one is never overwritten")],
-    data: Annotated[str | None, typer.Option(help="a folder of images, a tar, torchvision:NAME, shapes")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="a folder, tars or a list of images, hf:NAME, torchvision:NAME, shapes")
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="start from a recipe of `augaware list recipes`")] = None,
     host: Annotated[str | None, typer.Option(help="the method, such as simclr or 'simclr(temperature=0.1)'")] = None,
     aware: Annotated[list[str] | None, typer.Option(help="how omega is used, such as 'cassle()'; repeatable")] = None,

@@ -36,12 +36,12 @@ class Archive:
     """The images of a tar: ``spans`` their names, sorted -> where they lie, and the members that are ``refused``.
 
     ``labels`` extension -> the text of each image's sidecar, for extensions of which all images have one. ``content``
-    is a compressed tar, expanded. A plain one, None, is opened for each image: a set may have more tars than a process
-    may have open files, and of a disk that vanishes under a mapped file the process would die.
+    is a compressed tar, expanded, or a plain one, mapped; None for one that is opened for each image: a set may have
+    more tars than a process may have open files.
     """
 
     path: Path
-    content: bytes | None
+    content: bytes | mmap.mmap | None
     spans: dict[str, Span]
     labels: dict[str, list[str]]
     refused: list[Skipped]
@@ -57,15 +57,19 @@ class Archive:
             os.close(handle)
 
 
-def open_archive(path: Path) -> Archive:
-    """The tar ``path``: its headers are read and checked. Raises :class:`RequestError` for a missing or damaged one."""
+def open_archive(path: Path, mapped: bool = False) -> Archive:
+    """The tar ``path``, its headers read and checked; ``mapped``: kept open.
+
+    Raises :class:`RequestError` for a missing or damaged one.
+    """
     try:
         data = _contents(path)
-        with nullcontext() if isinstance(data, bytes) else data:
+        kept = mapped or isinstance(data, bytes)
+        with nullcontext() if kept or isinstance(data, bytes) else data:
             members = _plain_members(data)
             spans, beside, refused = _told_apart(_any_members(data) if members is None else members)
             labels = _labels(path, spans, beside, data)
-            return Archive(path, data if isinstance(data, bytes) else None, spans, labels, refused)
+            return Archive(path, data if kept else None, spans, labels, refused)
     except FileNotFoundError:
         raise RequestError(f"data {str(path)!r}: there is no such file") from None
     except RequestError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,9 @@ def _opened(name: str, split: str | None, config: str | None, revision: str | No
             f"{where}: datasets {datasets.__version__} is too old; get a newer one with: pip install -U 'datasets>=4'"
         )
     place = str(folder) if local else name
+    talk = logging.getLogger("huggingface_hub")  # of each try to reach the Hub, and of a README that is not there
+    level = talk.level
+    talk.setLevel(logging.ERROR)
     try:
         if local and any((folder / file).is_file() for file in _SAVED):
             if config or revision:
@@ -109,6 +113,8 @@ def _opened(name: str, split: str | None, config: str | None, revision: str | No
         said = " ".join(str(error).split())[:300] or type(error).__name__
         saved = f"; without a network, hf:FOLDER reads what load_dataset({name!r}).save_to_disk(FOLDER) left elsewhere"
         raise RequestError(f"{where} cannot be loaded from Hugging Face: {said}{'' if local else saved}") from None
+    finally:
+        talk.setLevel(level)
 
 
 def _chosen(split: str | None, there: list[str], where: str) -> str:
