@@ -55,7 +55,7 @@ def pretrain(
         return start(lookup.build("recipes", recipe).changed(given), out).path
     if "data" not in given:
         raise RequestError(
-            "--data is missing; name a folder, tars or a list of images, hf:NAME, torchvision:NAME, shapes or a --recipe"
+            "--data is missing; name a folder, tars or a list of images, hf:NAME, torchvision:NAME, shapes, or a recipe"
         )
     return start(Recipe.from_fields(given), out).path
 

@@ -19,9 +19,10 @@ def open_dataset(
     """The splits of data set ``name`` in the folder ``root``: ``train``, ``val`` and ``test``, unless it has fewer.
 
     ``root/name`` holds for each split a tar (``train.tar``, ``.tar.gz``, ``.tgz``), shards (``train-000.tar``, ...), a
-    folder or a list of files (``train.csv``, ...), as :func:`augaware.data.layout.open_layout` reads them; else the plug-in ``name`` of ``augaware list datasets`` reads
-    its published form. ``shapes`` and ``shapes(size=32)`` are drawn and need no root. ``short_side`` and ``memory`` as
-    in :func:`augaware.data.loader.open_source`; with ``memory`` 0 nothing is decoded. Raises :class:`RequestError`.
+    folder or a list of files (``train.csv``, ...), as :func:`augaware.data.layout.open_layout` reads them; else the
+    plug-in ``name`` of ``augaware list datasets`` reads its published form. ``shapes`` and ``shapes(size=32)`` are
+    drawn and need no root. ``short_side`` and ``memory`` as in :func:`augaware.data.loader.open_source`; with
+    ``memory`` 0 nothing is decoded. Raises :class:`RequestError`.
     """
     if name.partition("(")[0].strip() == "shapes":
         return _drawn(name)
