@@ -28,7 +28,7 @@ from augaware.errors import RequestError
 from augaware.pretrain import resume, start
 from augaware.recipe import Recipe
 from small_runs import assert_same_run, start_and_kill
-from small_sources import FORMS, SETS, caffe, objects, pack, parquet, samples, saved, shards, table, txt
+from small_sources import FORMS, SETS, caffe, objects, pack, parquet, samples, saved, shards, table
 
 EACH = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
 
@@ -138,7 +138,7 @@ def test_a_store_is_built_from_it_and_found_again(form, images: Path, out: Path,
     assert len(list((tmp_path / "store").iterdir())) == 1
 
 
-@pytest.mark.parametrize("form", [txt, samples, saved], ids=lambda form: form.__name__)
+@pytest.mark.parametrize("form", [samples, saved], ids=lambda form: form.__name__)
 def test_a_run_that_was_killed_goes_on_exactly(form, images: Path, out: Path, tmp_path: Path) -> None:
     recipe = Recipe(data=form(images, out), encoder="tiny(widths=(4, 8))", size=16, epochs=2, batch_size=8)
     whole = start(recipe, tmp_path / "whole")
