@@ -262,7 +262,7 @@ def test_progress(tmp_path: Path) -> None:
         ("shapes(m=3)", "unknown argument 'm'"),
         ("shapes(n=0)", "n at least 1"),
         ("shapes(size='big')", "whole numbers"),
-        ("hf:cifar10", "Hugging Face"),
+        ("hf:", "no such folder"),
         ("torchvision:CIFAR11", "did you mean 'CIFAR10'"),
         ("torchvision:CIFAR10(root='/nowhere')", r"fetch it once with: python -c .*datasets\.CIFAR10\(.*download=True"),
         ("torchvision:CIFAR10(split='val')", "has no split 'val'; accepted: train, test"),
@@ -278,10 +278,10 @@ def test_wrong_requests_are_one_clear_line(src: str, line: str) -> None:
 
 
 def test_wrong_files(tmp_path: Path) -> None:
-    write(tmp_path, {"x.zip": b"PK", "sets/train.tar": b""})
+    write(tmp_path, {"x.zip": b"PK", "sets/train.tar": b"", "sets/test.tar": b""})
     with pytest.raises(RequestError, match="is a file but no tar"):
         open_source(str(tmp_path / "x.zip"))
-    with pytest.raises(RequestError, match=r"it holds train\.tar: name the one you want"):
+    with pytest.raises(RequestError, match=r"it holds test\.tar, train\.tar: name the one you want"):
         open_source(str(tmp_path / "sets"))
     with pytest.raises(RequestError, match="no such folder"):
         Folder(str(tmp_path / "gone"))

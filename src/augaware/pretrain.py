@@ -25,8 +25,7 @@ from augaware.augment.plan import Camera
 from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
 from augaware.data.centre import channel_moments
-from augaware.data.loader import Loader, open_source
-from augaware.data.tar import TARS
+from augaware.data.loader import Loader, is_spec, open_source
 from augaware.distributed import averaged, local, total
 from augaware.errors import RequestError
 from augaware.faults import LossWatch, diverged, resumable
@@ -85,7 +84,7 @@ def resume(path: Path | str) -> Run:
 def check_data(run: Run) -> None:
     """Raise :class:`RequestError` where a run's data is a module that is not trusted: to open it would run it."""
     data = run.recipe.data
-    if not (data.endswith(TARS) or Path(data).expanduser().exists()):
+    if is_spec(data):
         lookup.check_trusted([data.partition("(")[0]], str(run.path / "recipe.json"))
 
 

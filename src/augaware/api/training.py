@@ -60,7 +60,7 @@ def pretrain(
         return Run(start(lookup.build("recipes", recipe).changed(given), Path(out)).path)
     if "data" not in given:
         raise RequestError(
-            "--data is missing; name a folder of images, a tar, torchvision:NAME or shapes, or a --recipe"
+            "--data is missing; name a folder, tars or a list of images, hf:NAME, torchvision:NAME, shapes, or a recipe"
         )
     return Run(start(Recipe.from_fields(given), Path(out)).path)
 

@@ -10,7 +10,7 @@ import typer
 
 from augaware import lookup
 
-SOURCE = "a folder of images, a tar, torchvision:NAME, shapes"
+SOURCE = "a folder, tars or a list of images, hf:NAME, torchvision:NAME, shapes"
 
 
 def names(*rooms: str) -> Callable[[str], list[str]]:

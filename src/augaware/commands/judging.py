@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from augaware.commands.asked import Architecture, Device, Encoder, Precision, Root, Size, names
+from augaware.commands.asked import SOURCE, Architecture, Device, Encoder, Precision, Root, Size, names
 from augaware.errors import RequestError
 
 
@@ -88,7 +88,7 @@ def _headline(metrics: dict[str, Any]) -> str:
 
 def analyse(
     encoder: Encoder,
-    data: Annotated[str, typer.Option(help="a folder of images, a tar, torchvision:NAME, shapes; no labels needed")],
+    data: Annotated[str, typer.Option(help=f"{SOURCE}; no labels needed")],
     analysis: Annotated[
         list[str] | None,
         typer.Option(help="of `augaware list analyses`, or all; repeatable", autocompletion=names("analysis")),

@@ -44,7 +44,8 @@ def views(
 def store(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="the store; a run reads it with --set store=DIR")],
     data: Annotated[
-        str | None, typer.Option(help="a folder of images, a tar, torchvision:NAME: decode it into DIR")
+        str | None,
+        typer.Option(help="a folder, tars or a list of images, hf:NAME, torchvision:NAME: decode it into DIR"),
     ] = None,
     size: Annotated[int | None, typer.Option(help="side of the views in pixels, as the run will have it")] = None,
     set: Annotated[list[str] | None, typer.Option(help="channels=5, pixel_range=..., as the run has them")] = None,
@@ -78,7 +79,9 @@ def bench(
         ),
     ],
     peers: Annotated[bool, typer.Option("--peers", help="other libraries too, those that are installed")] = False,
-    data: Annotated[str | None, typer.Option(help="a folder of images, a tar, ...; else they are drawn")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="a folder, tars or a list of images, ...; else they are drawn")
+    ] = None,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="for scripts; a new file")] = None,
 ) -> None:
     """Measure how fast the library is on this machine, beside its peers, in turns."""

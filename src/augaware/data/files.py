@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,8 +21,10 @@ from augaware.reading import PICTURES, Reading
 
 V = TypeVar("V")
 
+LISTS = (".txt", ".csv", ".tsv", ".jsonl")  # lists of files
+_CLASSES = 1 << 16  # a number beyond is some other number
 # First-level folders of these names are splits, not classes.
-_SPLITS = frozenset({"train", "trn", "training", "val", "valid", "validation", "test", "tst", "testing"})
+SPLITS = frozenset({"train", "trn", "training", "val", "valid", "validation", "test", "tst", "testing"})
 _WIDE = (".png", ".tif", ".tiff")  # what may hold more than a picture shows
 _PROBED = 64  # files that are tried for the kind of a source
 
@@ -191,7 +193,24 @@ def label_by_folder(names: Sequence[str]) -> tuple[Tensor | None, tuple[str, ...
     """Labels (N,) int64 and class names from the first folder of each path; ``(None, ())`` without classes."""
     folders = [name.split("/", 1)[0] if "/" in name else "" for name in names]
     classes = sorted(set(folders))
-    if len(classes) < 2 or "" in classes or _SPLITS.issuperset(classes):
+    if len(classes) < 2 or "" in classes or SPLITS.issuperset(classes):
         return None, ()
     number = {name: label for label, name in enumerate(classes)}
     return torch.tensor([number[folder] for folder in folders]), tuple(classes)
+
+
+def label_by_text(texts: Sequence[str], where: Callable[[int], str]) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels (N,) int64 and class names: whole numbers are those of classes, from 0; other texts name them, sorted.
+
+    ``where`` says where the text of image i stands. Raises :class:`RequestError` for a number that can be none.
+    """
+    for i, text in enumerate(texts):
+        digits = text.removeprefix("-")
+        if digits.isascii() and digits.isdigit() and (text != digits or len(text) > 9 or int(text) >= _CLASSES):
+            raise RequestError(f"{where(i)}: label {text} is no class: their numbers are 0 to {_CLASSES - 1}")
+    if all(text.isascii() and text.isdigit() for text in texts):
+        labels = torch.tensor([int(text) for text in texts])
+        return labels, tuple(str(number) for number in range(int(labels.max()) + 1))
+    classes = sorted(set(texts))
+    number = {name: label for label, name in enumerate(classes)}
+    return torch.tensor([number[text] for text in texts]), tuple(classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from augaware.data.files import FileSource, digest, images_below
+from augaware.data.shards import braced, tars_in
 from augaware.errors import RequestError
 
 __all__ = ["Folder"]
@@ -45,5 +46,5 @@ class Folder(FileSource):
 
 
 def _hint(root: Path) -> str:
-    tars = sorted(p.name for p in root.iterdir() if p.name.endswith((".tar", ".tar.gz", ".tgz")))
+    tars = braced(tars_in(root))
     return f"; it holds {', '.join(tars)}: name the one you want, such as {root / tars[0]}" if tars else ""

@@ -1,16 +1,18 @@
-"""A data set by its layout: a tar or a folder per split, with a folder per class where it has labels."""
+"""A data set by its layout: a tar, shards, a folder or a list of files per split, all with the same classes."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
 
+from augaware.data.archive import TARS
 from augaware.data.base import Source
-from augaware.data.files import images_below
+from augaware.data.files import LISTS
 from augaware.data.loader import open_source
+from augaware.data.shards import BETWEEN, braced, tars_in
 from augaware.data.store import Part
-from augaware.data.tar import TARS, count_images
 from augaware.errors import RequestError
 from augaware.random import Draws
 from augaware.reading import PICTURES, Reading
@@ -21,15 +23,15 @@ HELD_OUT = 0.2
 SEED = 20  # of the carved validation split, the same in every run
 
 
-def located(folder: Path) -> dict[str, Path]:
-    """The tar or the folder of each split that exists."""
+def located(folder: Path) -> dict[str, str]:
+    """The SRC of each split that exists."""
     return {split: found for split, words in SPLITS.items() if (found := _split(folder, words))}
 
 
 def counted(folder: Path, name: str, whole: bool = True) -> dict[str, int]:
     """How many images each split holds, nothing decoded and nothing carved; ``whole`` as in :func:`open_layout`."""
     found = _serving(located(folder), name, whole)
-    return {split: count_images(at) if at.is_file() else len(images_below(at)) for split, at in found.items()}
+    return {split: len(open_source(src, memory=0)) for split, src in found.items()}
 
 
 def open_layout(
@@ -47,7 +49,7 @@ def open_layout(
     plain names. Raises :class:`RequestError`.
     """
     found = _serving(located(folder), name, whole)
-    sources = {split: open_source(str(at), short_side, memory, reading=reading) for split, at in found.items()}
+    sources = {split: open_source(src, short_side, memory, reading=reading) for split, src in found.items()}
     _check_classes(folder, name, sources)
     if whole and "val" not in sources:
         sources["train"], sources["val"] = carve(sources["train"])
@@ -70,7 +72,7 @@ def shuffled(labels: torch.Tensor) -> list[torch.Tensor]:
     return [order[labels[order] == label] for label in torch.unique(labels)]
 
 
-def _serving(found: dict[str, Path], name: str, whole: bool) -> dict[str, Path]:
+def _serving(found: dict[str, str], name: str, whole: bool) -> dict[str, str]:
     """Where each split is read, val serving as test where there is none."""
     if whole and ("train" not in found or len(found) < 2):
         raise RequestError(f"data set {name!r} has {' and '.join(found)} only; it needs train and one of test and val")
@@ -79,26 +81,40 @@ def _serving(found: dict[str, Path], name: str, whole: bool) -> dict[str, Path]:
     return found
 
 
-def _split(folder: Path, words: tuple[str, ...]) -> Path | None:
-    """The tar or the folder of one split, under any of its names."""
+def _split(folder: Path, words: tuple[str, ...]) -> str | None:
+    """The tar, the folder, the shards or the list of one split, under any of its names."""
     for word in words:
         for tar in TARS:
             if (folder / f"{word}{tar}").is_file():
-                return folder / f"{word}{tar}"
+                return str(folder / f"{word}{tar}")
         if (folder / word).is_dir():
-            return folder / word
+            return str(folder / word)
+    for word in words if folder.is_dir() else ():
+        numbered = re.compile(rf"{word}[-_.]?\d+\D*")
+        if found := braced(name for name in tars_in(folder) if numbered.fullmatch(name)):
+            return BETWEEN.join(str(folder / name) for name in found)
+        for ending in LISTS:
+            if (folder / f"{word}{ending}").is_file():
+                return str(folder / f"{word}{ending}")
     return None
 
 
 def _check_classes(folder: Path, title: str, sources: dict[str, Source]) -> None:
-    """Check that all splits have the same classes and ``classes.txt``; plain names given there replace folders'."""
-    first = next(iter(sources))
-    expected, where = sources[first].classes, first
+    """Check that all splits have the same classes and ``classes.txt``; plain names given there replace folders'.
+
+    Classes that are numbers alone are those of all splits together, and are named by their place in ``classes.txt``.
+    """
     plain: dict[str, str] = {}
-    if expected and (listed := folder / "classes.txt").is_file():
+    if next(iter(sources.values())).classes and (listed := folder / "classes.txt").is_file():
         lines = [line.partition("\t") for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
         plain = {key.strip(): name.strip() or key.strip() for key, _, name in lines}
-        expected, where = tuple(plain), str(listed)
+    most = max(len(source.classes) for source in sources.values())
+    if all(source.classes == _numbers(len(source.classes)) for source in sources.values()):
+        plain = dict(zip(_numbers(len(plain)), plain.values(), strict=True))
+        for source in sources.values():
+            source.classes = _numbers(max(most, len(plain)))
+    first = next(iter(sources))
+    expected, where = (tuple(plain), str(listed)) if plain else (sources[first].classes, first)
     for split, source in sources.items():
         if source.classes != expected:
             odd = sorted(set(source.classes) ^ set(expected))
@@ -108,3 +124,7 @@ def _check_classes(folder: Path, title: str, sources: dict[str, Source]) -> None
             )
         if plain:
             source.classes = tuple(plain.values())
+
+
+def _numbers(n: int) -> tuple[str, ...]:
+    return tuple(map(str, range(n)))

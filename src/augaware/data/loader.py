@@ -14,16 +14,22 @@ import torch
 from torch import Tensor
 
 from augaware import lookup
+from augaware.data.archive import TARS
 from augaware.data.base import ImageBatch, Source
+from augaware.data.file_list import FileList
+from augaware.data.files import LISTS
 from augaware.data.folder import Folder
 from augaware.data.mapped import on_disk, place
+from augaware.data.shards import holds_shards, is_pattern
 from augaware.data.store import Stored, TooLarge, in_memory
-from augaware.data.tar import TARS, Tar
+from augaware.data.tar import Tar
 from augaware.errors import RequestError, did_you_mean
 from augaware.reading import PICTURES, Reading
 
 ACCEPTED = (
-    "a folder of images, a .tar, .tar.gz or .tgz, torchvision:NAME, shapes, imagenet100('FOLDER'), or a dotted spec"
+    "a folder of images, a .tar, .tar.gz or .tgz, shards such as 'DIR/{000..011}.tar' or a folder of them, a list of "
+    "files (.txt, .csv, .tsv, .jsonl), hf:NAME or hf:FOLDER, torchvision:NAME, shapes, imagenet100('FOLDER'), or a "
+    "dotted spec"
 )
 _PIECE = 32  # images decoded as one piece of work
 
@@ -76,7 +82,8 @@ def open_source(
     say: Callable[[str], None] = lambda line: None,
     reading: Reading = PICTURES,
 ) -> Source:
-    """Open SRC: a folder, a tar, ``torchvision:NAME``, ``shapes`` or a dotted spec that gives a :class:`Source`.
+    """Open SRC: a folder, a tar or several, a list of files, ``hf:NAME``, ``torchvision:NAME``, ``shapes`` or a dotted
+    spec that gives a :class:`Source`.
 
     Its images are decoded once, by ``workers`` threads (one per core), shrunk to ``short_side`` pixels where theirs
     is longer, and kept: in the folder ``store`` for this run and others, or, without one, in memory if they fit in
@@ -136,11 +143,18 @@ def keep(
     return kept
 
 
+def is_spec(src: str) -> bool:
+    """Whether SRC is a plug-in's name or call, which may be a module to import, and no file or folder."""
+    return not (src.lower().endswith((*TARS, *LISTS)) or Path(src).expanduser().exists())
+
+
 def _resolve(src: str, short_side: int | None) -> Source:
     """The source that SRC names, nothing decoded yet."""
     scheme, _, rest = src.partition(":")
     if scheme == "hf":
-        raise RequestError(f"data {src!r}: Hugging Face sets cannot be read yet; accepted: {ACCEPTED}")
+        name, bracket, arguments = (rest, "", "") if Path(rest).is_dir() else rest.partition("(")
+        spec = lookup.parse(f"hf{bracket}{arguments}", "data")
+        return _built(lookup.Spec("hugging_face", (name.strip(), *spec.args), spec.kwargs), short_side)
     if scheme == "torchvision":
         spec = lookup.parse(rest, "torchvision set")
         return _built(lookup.Spec("torchvision_set", (spec.name, *spec.args), spec.kwargs), short_side)
@@ -148,17 +162,19 @@ def _resolve(src: str, short_side: int | None) -> Source:
         raise RequestError(f"data is empty; accepted: {ACCEPTED}")
     path = Path(src).expanduser()
     if not path.exists() or src == "shapes":  # a folder of that name is ./shapes
-        return _named(src, short_side)
+        return Tar(src, short_side) if is_pattern(src) else _named(src, short_side)
     if path.is_dir():
-        return Folder(str(path), short_side)
-    if not path.name.endswith(TARS):
-        raise RequestError(f"data {src!r} is a file but no tar; accepted: {ACCEPTED}")
-    return Tar(str(path), short_side)
+        return Tar(str(path), short_side) if holds_shards(path) else Folder(str(path), short_side)
+    if path.name.endswith(TARS):
+        return Tar(str(path), short_side)
+    if path.name.lower().endswith(LISTS):
+        return FileList(str(path), short_side)
+    raise RequestError(f"data {src!r} is a file but no tar and no list; accepted: {ACCEPTED}")
 
 
 def _named(src: str, short_side: int | None) -> Source:
     """The source of a plug-in, ``shapes(n=4000)`` or ``my_lab.images(root='x')``, as SRC is no path that exists."""
-    if "/" in src.partition("(")[0] or src.endswith(TARS):
+    if "/" in src.partition("(")[0] or not is_spec(src):
         raise RequestError(f"data {src!r}: there is no such folder or file")
     spec = lookup.parse(src, "data")
     if "." not in spec.name and spec.name not in (known := lookup.names("data")):

@@ -23,11 +23,11 @@ def open_dataset(
 ) -> dict[str, Source]:
     """The splits of data set ``name`` in the folder ``root``: ``train``, ``val`` and ``test``, unless it has fewer.
 
-    ``root/name`` holds split tars (``train.tar``, ``.tar.gz``, ``.tgz``) or a folder per split, as
-    :func:`augaware.data.layout.open_layout` reads them; else the plug-in ``name`` of ``augaware list datasets`` reads
-    its published form. ``shapes`` and ``shapes(size=32)`` are drawn and need no root. ``short_side``, ``memory``
-    and ``reading``, of split tars and folders, as in :func:`augaware.data.loader.open_source`; with ``memory`` 0
-    nothing is decoded. Raises :class:`RequestError`.
+    ``root/name`` holds for each split a tar (``train.tar``, ``.tar.gz``, ``.tgz``), shards (``train-000.tar``, ...), a
+    folder or a list of files (``train.csv``, ...), as :func:`augaware.data.layout.open_layout` reads them; else the
+    plug-in ``name`` of ``augaware list datasets`` reads its published form. ``shapes`` and ``shapes(size=32)`` are
+    drawn and need no root. ``short_side``, ``memory`` and ``reading``, of what lies there, as in
+    :func:`augaware.data.loader.open_source`; with ``memory`` 0 nothing is decoded. Raises :class:`RequestError`.
     """
     if name.partition("(")[0].strip() == "shapes":
         return _drawn(name)
@@ -43,7 +43,7 @@ def open_dataset(
     if name in held:
         raise RequestError(
             f"data set {name!r}: {root / name} holds no split; expected train.tar and test.tar (or .tar.gz), "
-            "or the folders train and test"
+            "shards (train-000.tar, ...), lists (train.csv, ...) or the folders train and test"
         )
     accepted = [*held, "shapes"]
     near = did_you_mean(name, {*accepted, *lookup.names("data.datasets")})
