@@ -31,6 +31,7 @@ from augaware.evaluate import slug
 from augaware.frozen import Frozen, freeze, load_encoder, load_objective
 from augaware.random import epoch_order
 from augaware.recipe import DEFAULT_AUGMENT
+from augaware.spaces import known_spaces
 from augaware.tasks.features import device_of
 
 ALL = "all"
@@ -81,7 +82,8 @@ def subject(
     for name, other in (against or {}).items():
         encoder = other if isinstance(other, Frozen) else load_encoder(str(other.path), device=str(device_of(frozen)))
         references[name] = subject(encoder, images, seed, given, other if isinstance(other, Run) else None)
-    return Subject(frozen, images, alone, len(images), seed, objective, references)
+    known = known_spaces([] if run is None else run.recipe.known)
+    return Subject(frozen, images, alone, len(images), seed, objective, references, known)
 
 
 def compared_with(frozen: Frozen, against: Sequence[str]) -> dict[str, Frozen | Run]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_type_hints
 
 from augaware.errors import RequestError, did_you_mean
+from augaware.spaces import known_spaces
 
 OPTIMIZERS = ("sgd", "adamw", "lars")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -71,6 +72,7 @@ class Recipe:
     recompute: bool = False  # compute f's stages again in the backward pass, in the place of keeping them
     strategy: str = "ddp"  # what several processes do: ddp, each all weights; fsdp, each a part of them
     stuck_seconds: float = 600.0  # a process that others wait for so long ends the run
+    known: tuple[str, ...] = ()  # spaces of what the data knows of each photograph; said by the data
 
     def __post_init__(self) -> None:
         hints = get_type_hints(Recipe)
@@ -106,6 +108,7 @@ class Recipe:
                 raise RequestError(
                     f"{name}={getattr(self, name)!r} must be three numbers, one per channel; std above 0"
                 )
+        known_spaces(self.known)
         choices = {"optimizer": OPTIMIZERS, "precision": PRECISIONS, "device": DEVICES, "strategy": STRATEGIES}
         for name, accepted in choices.items():
             if getattr(self, name) not in accepted:

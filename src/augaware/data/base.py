@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from augaware.ragged import Ragged, packed
+from augaware.spaces import Space
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,16 @@ class ImageBatch:
     ``images`` uint8, RGB: (B, 3, H, W), each image in the top left corner and zeros beside it, or :class:`Ragged` where
     they lie in a buffer; ``sizes`` (B, 2) int64, the height and width of each; ``index`` (B,) int64, the place of each
     in its source.
+
+    Where a source has several photographs of each thing, these are the first ones and ``others`` the further ones;
+    ``omega`` is what is known of each, name -> (B, columns).
     """
 
     images: Tensor | Ragged
     sizes: Tensor
     index: Tensor
+    omega: Mapping[str, Tensor] = field(default_factory=dict)
+    others: tuple[ImageBatch, ...] = ()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -39,6 +46,11 @@ class ImageBatch:
             return self.images.images()
         return [image[:, :h, :w] for image, (h, w) in zip(self.images, self.sizes.tolist(), strict=True)]
 
+    @property
+    def photographs(self) -> tuple[ImageBatch, ...]:
+        """All there are of each thing: view ``number`` is of ``photographs[number % len(photographs)]``."""
+        return (self, *self.others)
+
     def to(self, device: torch.device | str) -> ImageBatch:
         """The same batch with its pixels on ``device``; elsewhere than on the CPU they are padded.
 
@@ -46,7 +58,8 @@ class ImageBatch:
         """
         if torch.device(device).type == "cpu":
             return self
-        return ImageBatch(self.pixels.to(device, non_blocking=True), self.sizes, self.index)
+        pixels, others = self.pixels.to(device, non_blocking=True), tuple(other.to(device) for other in self.others)
+        return replace(self, images=pixels, others=others)
 
 
 def collate(images: list[Tensor], index: Tensor) -> ImageBatch:
@@ -73,7 +86,8 @@ class Source(ABC):
     ``name`` says where they come from; ``names`` (N,) the path of each image in there, parts joined by ``/`` (tables
     of boxes and landmarks refer to it); ``labels`` (N,) int64 with ``classes`` naming them, or None; ``factors`` name
     -> (N,) or (N, k) float or int64 for drawn images whose causes are known; ``skipped`` what was left out and why;
-    ``fingerprint`` a hex digest that changes when the images or their order change.
+    ``fingerprint`` a hex digest that changes when the images or their order change; ``spaces`` of what is known of
+    each photograph, if anything.
     """
 
     name: str
@@ -83,6 +97,7 @@ class Source(ABC):
     factors: Mapping[str, Tensor]
     skipped: tuple[Skipped, ...]
     fingerprint: str
+    spaces: Mapping[str, Space] = MappingProxyType({})
 
     @property
     def content(self) -> str:
@@ -102,3 +117,7 @@ class Source(ABC):
         A source of files leaves out those that it cannot read and adds them to ``skipped``.
         """
         return collate([self.load(int(i)) for i in index], index)
+
+    def shuffled(self, seed: int, epoch: int) -> Source:
+        """The same source; where there are several photographs of each thing, these in the order of ``epoch``."""
+        return self

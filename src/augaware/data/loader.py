@@ -17,9 +17,11 @@ from augaware import lookup
 from augaware.data.base import ImageBatch, Source
 from augaware.data.folder import Folder
 from augaware.data.mapped import on_disk, place
+from augaware.data.paired import Paired
 from augaware.data.store import Stored, TooLarge, in_memory
 from augaware.data.tar import TARS, Tar
 from augaware.errors import RequestError, did_you_mean
+from augaware.spaces import stated
 
 ACCEPTED = (
     "a folder of images, a .tar, .tar.gz or .tgz, torchvision:NAME, shapes, imagenet100('FOLDER'), or a dotted spec"
@@ -98,6 +100,8 @@ def keep(
     say: Callable[[str], None] = lambda line: None,
 ) -> Source:
     """``source``, which shrinks to ``short_side``, decoded and kept as :func:`open_source` says."""
+    if isinstance(source, Paired):
+        return source.kept(keep(source.photographs, short_side, memory, progress, workers, store, say))
     if not store and memory <= 0:
         return source
     sample = source.batch(torch.linspace(0, len(source) - 1, min(len(source), 64)).long())
@@ -158,6 +162,17 @@ def _named(src: str, short_side: int | None) -> Source:
             f"data {src!r}: there is no such folder or file; accepted: {ACCEPTED}{did_you_mean(spec.name, known)}"
         )
     return _built(spec, short_side)
+
+
+def known(src: str) -> tuple[str, ...]:
+    """What SRC knows of each photograph, as ``Recipe.known`` states it; reads a table, opens no image."""
+    name = src.partition("(")[0].strip()
+    if not name.replace(".", "").isidentifier() or Path(src).expanduser().exists():
+        return ()
+    if "." not in name and name not in lookup.names("data"):
+        return ()  # to open it says so
+    kind = lookup.load("data", name)
+    return stated(_named(src, None).spaces) if isinstance(kind, type) and issubclass(kind, Paired) else ()
 
 
 def _built(spec: lookup.Spec, short_side: int | None) -> Source:
