@@ -13,11 +13,10 @@ def faces(encoder: str = "resnet18", epochs: int = 200, size: int = 96) -> Recip
     What the domain needs: where things are, and on which side. A flip swaps the left eye with the right one, so there
     is none; nor turns. Crops keep half of the area or more: invariance to where a crop was taken from is blindness to
     where the eye is. Light and skin vary between photographs and are not the answer here: jitter as usual. EquiMod with
-    the paper's weight: the only method beside IFM and E-SSL that was level with vanilla on landmarks, .0 [-1.2, 1.1],
-    and one that gained elsewhere; its prediction of a view from the plain image asks for the crop's place.
+    the paper's weight was level with vanilla on landmarks, as IFM and E-SSL were, and unlike them gained elsewhere.
 
     Limits: no method compared here keeps landmarks better than vanilla, and raw pixels read them best (RESULTS.md,
-    section 5). For landmarks alone, train them end to end: augaware eval with finetune.
+    section 5): look at pixels and at vanilla (--set aware=()) beside it.
 
     Expected: landmarks of face_keypoints68, pooled R2 times 100: EquiMod 92.5 ± 0.1, vanilla 92.5 ± 0.5, pixels 95.2
     (ours, seeds 20, 21, 22, a narrow network at 24 px for 936 steps on Tiny-ImageNet, with flips and crops from .2;

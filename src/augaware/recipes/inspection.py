@@ -14,8 +14,8 @@ def inspection(encoder: str = "resnet18", epochs: int = 200, size: int = 224) ->
     (.6 to 1 of the area, nearly square), jitter that is no stronger than an ageing lamp, no grayscale, no flip and no
     turn: a part that lies the wrong way round is a defect. Blur is weak and rare: a scratch is a fine line. Weak views
     are easy to match, and what is left invariant is little; EquiMod predicts the embedding of each view from the plain
-    image and omega, with the measured change of colour, and had the best mean rank of the methods compared
-    (RESULTS.md, section 5). A step costs 1.6 times vanilla's.
+    image and omega, with the measured change of colour, and had the best mean rank of the methods compared,
+    though no single set told it from AugSelf (RESULTS.md, section 5). A step costs 1.6 times vanilla's.
 
     Limits: defects smaller than a few pixels of ``size`` are lost before any network sees them; cut large images into
     patches. Where parts come to lie any way round, add "rotate90(p=1.0)" to augment: EquiMod is told of it.
