@@ -7,6 +7,7 @@ import csv
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +296,18 @@ def test_a_view_is_the_augmentation_of_its_own_photograph_and_carries_what_is_kn
         assert torch.equal(view.image, expected.image)
         assert view.omega.keys() == {*expected.omega, "hue", "lamp", "season"}
         assert all(torch.equal(view.omega[name], w) for name, w in {**expected.omega, **shot.omega}.items())
+
+
+def test_photographs_that_are_padded_as_on_a_gpu_give_the_same_views(table: Path) -> None:
+    batch = opened(table).batch(torch.tensor([4, 9, 2]))
+    padded = replace(batch, images=batch.pixels, others=tuple(replace(o, images=o.pixels) for o in batch.others))
+    assert isinstance(padded.to("cpu").others[0].images, Tensor)
+    for one, two in zip(take(padded, plain_plan(2)), take(batch, plain_plan(2)), strict=True):
+        torch.testing.assert_close(one.image, two.image, rtol=0, atol=1e-5)
+        assert all(torch.equal(one.omega[name], w) for name, w in two.omega.items())
+    moved = padded.to("meta")
+    assert [str(shot.images.device) for shot in moved.photographs if isinstance(shot.images, Tensor)] == ["meta"] * 2
+    assert moved.others[0].omega["hue"].device.type == "cpu"
 
 
 def test_a_view_that_an_awareness_adds_is_of_the_photograph_of_its_law(table: Path) -> None:

@@ -6,6 +6,9 @@
 ``path_1, path_2, ...`` are files, below the table's folder. ``NAME_1, NAME_2, ...`` are numbers, one for each
 photograph: omega of the name NAME. Several numbers are ``NAME_1.0, NAME_1.1, ..., NAME_2.0, ...``: the hour of a day
 as its sine and cosine. Other columns are not read.
+
+AugSelf says what differs between two photographs: of a flag, whether it does; of a number, which has more of it. Where
+one of two always is the front and the other the back, that is a number, 0 and 1.
 """
 
 from __future__ import annotations
