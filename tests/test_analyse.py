@@ -54,7 +54,7 @@ def test_the_recipes_augmentations_come_first_and_the_librarys_others_after(alon
     assert alone.own == ("crop", "flip", "color_jitter", "grayscale", "gaussian_blur")
     assert alone.names[: len(alone.own)] == alone.own
     assert set(alone.names) == set(lookup.names("augment"))
-    assert set(alone.gradual) == {"crop", "color_jitter", "exposure", "gaussian_blur", "solarize"}
+    assert set(alone.gradual) == {"crop", "color_jitter", "exposure", "gaussian_blur", "solarize", "stain"}
     assert Alone(["flip()"], SIZE, MEAN, STD).names[0] == "crop"  # which has to be first
 
 

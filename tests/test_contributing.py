@@ -46,9 +46,10 @@ def test_what_the_guide_shows_trains_and_is_analysed(
     fields = {"host": "guided_lab.cosine(width=8)", "aware": ("guided_lab.tell(['color_jitter', 'dim'])",)}
     run = start(small.changed({**fields, "augment": augment, "epochs": 1}), tmp_path / "run")
     (result,) = augaware.analyse(str(run.path), "guided_lab.blindness", data="shapes(n=12)", device="cpu")
-    assert result["augment"] == [*augment, "rotate90", "solarize"]
+    assert result["augment"] == [*augment, "rotate90", "solarize", "stain"]
     found = {number["of"]: number["value"] for number in result["encoders"]["pixels"]}
-    assert set(found) == {"crop", "flip", "color_jitter", "grayscale", "gaussian_blur", "dim", "rotate90", "solarize"}
+    others = {"rotate90", "solarize", "stain"}
+    assert set(found) == {"crop", "flip", "color_jitter", "grayscale", "gaussian_blur", "dim", *others}
     assert all(-1 <= value <= 1 for value in found.values())
     assert found["gaussian_blur"] > found["solarize"]
     assert (run.path / "analysis.html").is_file()

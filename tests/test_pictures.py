@@ -50,7 +50,7 @@ def test_the_caption_of_a_view_is_its_omega() -> None:
     view = everything.view(batch.pixels, batch.sizes, batch.index, 0, 0, 0)
     view.omega["crop"][1] = torch.tensor([0.25, 0.5, 0.5, 1])
     view.omega["rotate90"][1] = 3
-    assert _caption(everything, view.omega, 1).split("\n") == [
+    assert _caption(everything, view.omega, everything.spaces, 1).split("\n") == [
         "crop 0.25 0.50 0.50 1.00",
         "flip 1",
         "color_jitter off",

@@ -20,17 +20,21 @@ from augaware.hosts.base import Moment
 from augaware.nets.base import Encoder, build_encoder
 from augaware.objective import Objective
 from augaware.optim import build_optimizer, learning_rate, peak_rate
+from augaware.pretrain import Trainer
+from augaware.progress import Display
 from augaware.recipe import Recipe
 
 STL10 = ("simclr", "moco_v2", "byol", "simsiam", "swav")
 IMAGENET100 = (*STL10, "barlow_twins", "supervised")
 AWARE = ("vanilla", "augself", "cassle", "augself+cassle")
+PRESETS = ("faces", "flowers", "histology", "inspection", "remote_sensing")  # by domain
 ASKED: dict[str, list[str]] = {  # recipe -> the calls that its docstring speaks of, beside its defaults
     "augself_imagenet100": [f"(host={h!r}, aware={a!r})" for h, a in itertools.product(IMAGENET100, AWARE)],
     "augself_imagenet_vit": [f"(aware={a!r})" for a in AWARE],
     "augself_stl10": [f"(host={h!r}, aware={a!r})" for h, a in itertools.product(STL10, AWARE)],
     "demo": ["(aware=('cassle()',), seed=3)"],
     "multichannel": ["(channels=5)"],
+    **{name: ["(encoder='resnet50', epochs=50, size=128)"] for name in PRESETS},
     "paper_barlow_twins": ["(epochs=300)"],
     "paper_byol": ["(epochs=100)", "(epochs=300)", "(epochs=1000)"],
     "paper_dino": ["(epochs=100)", "(epochs=300)"],
@@ -296,6 +300,40 @@ def test_the_variants_are_augself_and_cassle_as_published(call: str, dim: int, l
         widths = [(m.in_features, m.out_features) for m in g.gamma if hasattr(m, "in_features")]
         assert widths == [(13, 64)] + [(64, 64)] * 5  # all but flip
         assert next(m.in_features for m in g.g if hasattr(m, "in_features")) == dim + 64
+
+
+# --- presets by domain ---
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_starts_on_images_of_ones_own_and_learns_from_its_first_step(name: str) -> None:
+    recipe = recipe_of(f"{name}(encoder='tiny(widths=(4, 8))', epochs=1, size=16)")
+    small = {"data": "shapes(n=8)", "batch_size": 8, "health_images": 0, "device": "cpu", "precision": "fp32"}
+    trainer = Trainer(recipe.changed(small), Display("", 1, silent=True))
+    trainer.objective.train()
+    before = [p.clone() for p in trainer.objective.parameters()]
+    parts, _ = trainer._step(0, 0, trainer.source.batch(torch.arange(8)))
+    assert all(bool(value.isfinite()) for value in parts.values())
+    assert any(not torch.equal(p, old) for p, old in zip(trainer.objective.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_gives_its_reasons_and_says_that_it_is_not_measured(name: str) -> None:
+    doc = lookup.load("recipes", name).__doc__
+    assert all(words in doc for words in ("What the domain needs:", "RESULTS.md", "not measured"))
+
+
+def test_the_presets_leave_out_what_their_domain_needs() -> None:
+    made = {name: {a.name: a for a in pipelines(recipe_of(name))[0].augmentations} for name in PRESETS}
+    for name in ("faces", "inspection"):  # a flip swaps what is left and right
+        assert not {"flip", "rotate90"} & made[name].keys()
+    for name in ("histology", "remote_sensing"):  # no up: four turns, equally likely, and told to the projector
+        assert (made[name]["rotate90"].p, made[name]["rotate90"].turns) == (1.0, (0, 1, 2, 3))
+        (cassle,) = (spec for spec in recipe_of(name).aware if spec.startswith("cassle"))
+        assert "rotate90" in cassle
+    for name in ("histology", "inspection", "remote_sensing"):
+        assert "grayscale" not in made[name]
+    assert made["inspection"]["crop"].scale[0] > made["faces"]["crop"].scale[0] > made["flowers"]["crop"].scale[0]
 
 
 # --- wrong requests ---

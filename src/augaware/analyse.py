@@ -32,6 +32,7 @@ from augaware.frozen import AnyEncoder, Frozen, load_encoder, load_objective
 from augaware.random import epoch_order
 from augaware.reading import PICTURES, Reading
 from augaware.recipe import DEFAULT_AUGMENT
+from augaware.spaces import known_spaces
 from augaware.tasks.features import check_channels, device_of
 
 ALL = "all"
@@ -64,7 +65,8 @@ def subject(
     alone = Alone(given, frozen.size, frozen.mean, frozen.std)
     objective = None if frozen.run is None else load_objective(frozen.run, frozen.f)
     references = {name: subject(other, images, seed, given) for name, other in (against or {}).items()}
-    return Subject(frozen, images, alone, len(images), seed, objective, references)
+    known = known_spaces([] if frozen.run is None else frozen.run.recipe.known)
+    return Subject(frozen, images, alone, len(images), seed, objective, references, known)
 
 
 def compared_with(frozen: Frozen, against: Sequence[AnyEncoder]) -> dict[str, Frozen]:

@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from augaware import lookup
-from augaware.augment.plan import pipelines
+from augaware.augment.plan import recorded
 from augaware.disk import held, write_file
 from augaware.errors import RequestError
 from augaware.nets.base import Encoder, build_encoder
@@ -93,7 +93,7 @@ class Run:
     @property
     def encoder(self) -> str:
         """The spec of f: the recipe's encoder, or what an awareness makes of it."""
-        return encoder_spec(self.recipe.encoder, self.recipe.aware, pipelines(self.recipe)[0].spaces)
+        return encoder_spec(self.recipe.encoder, self.recipe.aware, recorded(self.recipe))
 
     @property
     def exported(self) -> Path:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from augaware import auto, lookup
-from augaware.augment.plan import pipelines
+from augaware.augment.plan import recorded
 from augaware.checkpoint import EXPORT, Run, check_device, load_weights, seeded_encoder
 from augaware.distributed import join
 from augaware.errors import RequestError
@@ -187,7 +187,7 @@ def load_objective(run: Run, f: Encoder) -> Objective | None:
     weights = {k: v for k, v in state["model"].items() if not k.startswith("online.f.")}
     widths = [len(v) for k, v in weights.items() if k.startswith("online.g.") and v.ndim == 2]
     classes = widths[-1] if widths else None  # where the host has classes, z has one number for each
-    objective = Objective.from_specs(f, run.recipe.host, run.recipe.aware, pipelines(run.recipe)[0].spaces, classes)
+    objective = Objective.from_specs(f, run.recipe.host, run.recipe.aware, recorded(run.recipe), classes)
     try:
         missing = objective.load_state_dict(weights, strict=False)
     except RuntimeError as error:

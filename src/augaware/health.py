@@ -17,6 +17,7 @@ from augaware.data.centre import centre_batch
 from augaware.nets.base import evaluating
 from augaware.objective import Network
 from augaware.random import epoch_order
+from augaware.views import View
 
 NEVER = -1  # the "epoch" of the panel's own views: no training epoch draws them
 QUERIES = 5  # every fifth image asks, the others answer
@@ -63,9 +64,10 @@ class Panel:
     def _embed(self, network: Network, device: torch.device, number: int) -> tuple[Tensor, Tensor]:
         parts = []
         for index in torch.split(self.index, BATCH):
-            batch = self.source.batch(index).to(device)
+            several = self.source.batch(index).to(device).photographs
+            batch = several[number % len(several)]
             view = self.pipeline.view(batch.images, batch.sizes, batch.index, self.seed, NEVER, number)
-            embedding = network({0: view})[0]
+            embedding = network({0: View(view.image, {**view.omega, **batch.omega})})[0]
             parts.append((embedding.y.float().cpu(), embedding.z.float().cpu()))
         return torch.cat([y for y, _ in parts]), torch.cat([z for _, z in parts])
 

@@ -13,32 +13,35 @@ from torch import Tensor
 from augaware.augment.pipeline import Pipeline
 from augaware.data.base import Source
 from augaware.data.centre import as_rgb, centre_batch
-from augaware.spaces import Interval
+from augaware.spaces import Interval, Space
 
 SIDE = 1.9  # inches per picture
 
 
 def views_png(source: Source, pipelines: Sequence[Pipeline], index: Tensor, seed: int) -> bytes:
     """Rows of images: the source image, then its views of epoch 0, one per pipeline, with the omega of each below."""
-    batch = source.batch(index)
+    source = source.shuffled(seed, 0)
+    several = source.batch(index).photographs
     columns = [centre_batch(source, index, pipelines[0].size)]
     captions = [[""] * len(index)]
     for number, pipeline in enumerate(pipelines):
+        batch = several[number % len(several)]
         view = pipeline.view(batch.images, batch.sizes, batch.index, seed, 0, number)
         columns.append(pipeline.displayed(view))
-        captions.append([_caption(pipeline, view.omega, row) for row in range(len(index))])
+        omega, spaces = {**view.omega, **batch.omega}, {**pipeline.spaces, **source.spaces}
+        captions.append([_caption(pipeline, omega, spaces, row) for row in range(len(index))])
     if source.channels != 3 or source.dtype != torch.uint8:
         columns = [as_rgb(images, columns[0]) for images in columns]
     titles = ["image", *(f"view {number + 1}" for number in range(len(pipelines)))]
     return _grid(columns, captions, titles, text_height=0.55)
 
 
-def _caption(pipeline: Pipeline, omega: Mapping[str, Tensor], row: int) -> str:
+def _caption(pipeline: Pipeline, omega: Mapping[str, Tensor], spaces: Mapping[str, Space], row: int) -> str:
     """One line per augmentation; "off" where it was not applied."""
     off = {a.name: torch.tensor(a.identity) for a in pipeline.augmentations}
     lines = []
     for name, value in omega.items():
-        space = pipeline.spaces[name]
+        space = spaces[name]
         numbers = [f"{v:.2f}" for v in value[row, : space.d].tolist()] if isinstance(space, Interval) else []
         applied = name not in off or bool((value[row] != off[name]).any())
         lines.append(" ".join([name, *(numbers or [f"{value[row, 0]:g}"])]) if applied else f"{name} off")

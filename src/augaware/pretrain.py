@@ -21,11 +21,12 @@ from torch import Tensor, nn
 
 from augaware import lookup
 from augaware.augment.engine.fused import require
-from augaware.augment.plan import Camera
+from augaware.augment.plan import Camera, recorded
 from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
 from augaware.data.centre import channel_moments
-from augaware.data.loader import Loader, is_spec, open_source
+from augaware.data.loader import Loader, is_spec, known, open_source
+from augaware.data.paired import check_known
 from augaware.distributed import averaged, local, total
 from augaware.errors import RequestError
 from augaware.faults import LossWatch, diverged, resumable
@@ -58,7 +59,7 @@ def start(recipe: Recipe, out: Path | str) -> Run:
         with group.agreeing():
             if group.first:
                 refuse_existing(out, resuming(out))  # before the images are read
-            recipe = pinned(recipe)
+            recipe = pinned(recipe).changed({"known": known(recipe.data)})
         with Display("reading images", total=1, silent=not group.first) as display:
             trainer = Trainer(recipe, display, group)
         with group.agreeing():
@@ -145,6 +146,7 @@ class Trainer:
         if recipe.measuring:
             recipe = self.recipe = recipe.changed(channel_moments(self.source, recipe.seed))
             self.camera = Camera(recipe)
+        check_known(self.source, recipe.known)
         objective = self._built(len(self.source.classes) if self.source.labels is not None else None)
         self.steps_per_epoch = len(self.source) // recipe.batch_size
         if self.steps_per_epoch == 0:
@@ -165,7 +167,7 @@ class Trainer:
         """The objective with the initial weights of the recipe's seed."""
         recipe = self.recipe
         torch.manual_seed(word(recipe.seed))
-        spaces = self.camera.pipelines[0].spaces
+        spaces = recorded(recipe)
         f = build_encoder(encoder_spec(recipe.encoder, recipe.aware, spaces))
         initialise(f, self._init)
         objective = Objective.from_specs(f, recipe.host, recipe.aware, spaces, classes)
@@ -199,7 +201,7 @@ class Trainer:
             while step < self.total_steps:
                 epoch, place = divmod(step, self.steps_per_epoch)
                 batches = self._batches(epoch)[place : self.steps_per_epoch]
-                loader = Loader(self.source, [local(batch) for batch in batches])
+                loader = Loader(self.source.shuffled(recipe.seed, epoch), [local(batch) for batch in batches])
                 clock, parts = Clock(), dict[str, Tensor]()
                 for batch in loader:
                     self._check_share(step, batch)
@@ -280,7 +282,8 @@ class Trainer:
     def views(self, batch: ImageBatch, epoch: int) -> list[View]:
         """The views of a step, as the objective plans them."""
         plan = self._objective.plan(len(self.camera.pipelines))
-        return self.camera.take(plan, batch.images, batch.sizes, batch.index, self.recipe.seed, epoch)
+        several = batch.photographs if batch.others else ()
+        return self.camera.take(plan, batch.images, batch.sizes, batch.index, self.recipe.seed, epoch, several)
 
     def _look(self, step: int, teller: Teller, log: Log) -> None:
         network = self.state.network()

@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 from augaware.errors import RequestError, did_you_mean
 from augaware.reading import Reading
+from augaware.spaces import known_spaces
 
 OPTIMIZERS = ("sgd", "adamw", "lars")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -82,6 +83,7 @@ class Recipe:
     recompute: bool = False  # compute f's stages again in the backward pass, in the place of keeping them
     strategy: str = "ddp"  # what several processes do: ddp, each all weights; fsdp, each a part of them
     stuck_seconds: float = 600.0  # a process that others wait for so long ends the run
+    known: tuple[str, ...] = ()  # spaces of what the data knows of each photograph; said by the data
 
     def __post_init__(self) -> None:
         hints = get_type_hints(Recipe)
@@ -113,6 +115,7 @@ class Recipe:
         if self.warmup_epochs > self.epochs:
             raise RequestError(f"warmup_epochs={self.warmup_epochs:g} is longer than the run, epochs={self.epochs}")
         self._check_channels()
+        known_spaces(self.known)
         choices = {"optimizer": OPTIMIZERS, "precision": PRECISIONS, "device": DEVICES, "strategy": STRATEGIES}
         for name, accepted in choices.items():
             if getattr(self, name) not in accepted:

@@ -35,6 +35,6 @@ def replay(path: Path | str) -> tuple[ImageBatch, list[View]]:
         trainer = Trainer(run.recipe, display, begun=True)  # views do not depend on weights
     if not len(index) or int(index.min()) < 0 or int(index.max()) >= len(trainer.source):
         raise RequestError(f"{str(run.path / DIVERGED)!r} names images that {run.recipe.data!r} does not have")
-    batch = trainer.source.batch(index)
+    batch = trainer.source.shuffled(run.recipe.seed, epoch).batch(index)
     torch.manual_seed(word(run.recipe.seed, step))  # as in the step: a plan may draw
     return batch, trainer.views(batch, epoch)

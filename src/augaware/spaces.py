@@ -13,26 +13,40 @@ Cyclic(n)      integers mod n        (w1 - w2) mod n        cross-entropy
 
 omega is a (B, columns) float tensor. Columns past the space's own width are what a replay of the view needs beyond
 omega^aug (the order of the four jitter operations); no awareness sees them.
+
+What is known of a photograph, the angle of the camera, is omega too (:mod:`augaware.data.paired`). A recipe says its
+spaces as text, ``"angle = interval(1, reach=2.5)"``: :func:`known_spaces` reads it, :func:`stated` writes it.
 """
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from augaware import lookup
+from augaware.errors import RequestError
+
 
 class Space(ABC):
     """Where omega^aug lives: its difference, its loss and its form as an input of a network.
 
-    ``measured``: omega is read off the pixels, not drawn. ``geometric``: it says where pixels go, not what they become.
+    ``measured``: omega is read off the pixels, or known of the photograph; not drawn. ``geometric``: it says where
+    pixels go, not what they become.
     """
 
     measured: bool = False
     geometric: bool = False
+
+    @property
+    def columns(self) -> int:
+        """Width of omega^aug."""
+        return 1
 
     @property
     @abstractmethod
@@ -75,6 +89,11 @@ class Interval(Space):
     names: tuple[str, ...] = ()
 
     @property
+    def columns(self) -> int:
+        """One number per dimension."""
+        return self.d
+
+    @property
     def outputs(self) -> int:
         """One number per dimension."""
         return self.d
@@ -106,6 +125,7 @@ class Binary(Space):
     """Applied or not."""
 
     geometric: bool = False
+    measured: bool = False
 
     @property
     def outputs(self) -> int:
@@ -136,6 +156,7 @@ class Cyclic(Space):
 
     n: int
     geometric: bool = False
+    measured: bool = False
 
     @property
     def outputs(self) -> int:
@@ -158,3 +179,33 @@ class Cyclic(Space):
     def loss(self, prediction: Tensor, difference: Tensor) -> Tensor:
         """Cross-entropy over the n residues."""
         return F.cross_entropy(prediction, difference)
+
+
+KNOWN = {"interval": Interval, "binary": Binary, "cyclic": Cyclic}
+_STATED = re.compile(r"\s*(?P<name>[A-Za-z]\w*)\s*=\s*(?P<space>\w+\(.*\))\s*")
+
+
+def known_spaces(texts: Iterable[str]) -> dict[str, Space]:
+    """Name -> space of what is known of each photograph. Raises :class:`RequestError`."""
+    found: dict[str, Space] = {}
+    for text in texts:
+        match = _STATED.fullmatch(text)
+        spec = None if match is None else lookup.parse(match["space"], "known")
+        if match is None or spec is None or spec.args or match["name"] in found:
+            raise RequestError(f"known: {text!r} does not state a space; as: angle = interval(d=1, reach=2.5)")
+        try:
+            found[match["name"]] = KNOWN[spec.name](**spec.kwargs, measured=True)
+        except (KeyError, TypeError):
+            raise RequestError(f"known: {text!r}; accepted: interval(d=1, reach=1.0), binary(), cyclic(n=4)") from None
+    return found
+
+
+def stated(spaces: Mapping[str, Space]) -> tuple[str, ...]:
+    """The texts that :func:`known_spaces` reads."""
+
+    def arguments(space: Space) -> str:
+        if isinstance(space, Interval):
+            return f"d={space.d}, reach={space.reach!r}"
+        return f"n={space.n}" if isinstance(space, Cyclic) else ""
+
+    return tuple(f"{name} = {type(space).__name__.lower()}({arguments(space)})" for name, space in spaces.items())

@@ -15,6 +15,7 @@ from augaware.errors import RequestError
 from augaware.nets.base import evaluating
 from augaware.objective import Objective
 from augaware.random import epoch_order, seeded
+from augaware.spaces import Space
 from augaware.tasks.base import FrozenEncoder
 from augaware.tasks.features import device_of
 from augaware.views import View
@@ -33,7 +34,9 @@ class Subject:
 
     ``images``: ``count`` of them are looked at, or all, chosen by ``seed``; ``alone`` makes their views, for this
     encoder's input. ``objective``: all that a run of ours trained, with f as in ``encoder``; None for other encoders.
-    ``references``: others that the same is asked of, by name. Everything runs in eval mode.
+    ``references``: others that the same is asked of, by name. ``known``: what the run's data knew of its photographs;
+    of these images it is not known, and they are said to have 0, the mean where it is standardised. Everything runs in
+    eval mode.
     """
 
     encoder: FrozenEncoder
@@ -43,6 +46,7 @@ class Subject:
     seed: int = 0
     objective: Objective | None = None
     references: Mapping[str, Subject] = field(default_factory=dict)
+    known: Mapping[str, Space] = field(default_factory=dict)
     _seen: dict[object, Embedding] = field(default_factory=dict)
 
     @property
@@ -76,7 +80,9 @@ class Subject:
         No ``names``: the plain images.
         """
         for batch in self.batches():
-            yield self.alone.view(batch.to(self.device), names, self.seed, number, strength, always)
+            view = self.alone.view(batch.to(self.device), names, self.seed, number, strength, always)
+            unknown = {name: view.image.new_zeros(len(view), space.columns) for name, space in self.known.items()}
+            yield View(view.image, {**view.omega, **unknown})
 
     def embed(
         self, names: Collection[str] = (), number: int = 0, strength: float = 1.0, always: bool = True

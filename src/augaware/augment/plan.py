@@ -28,6 +28,7 @@ from augaware.augment.pipeline import Pipeline
 from augaware.errors import RequestError
 from augaware.ragged import Ragged
 from augaware.random import Draws
+from augaware.spaces import Space, known_spaces
 from augaware.threads import one_thread
 from augaware.views import Plan, View, ViewPlan
 
@@ -49,6 +50,33 @@ class Planned(Protocol):
     def engine(self) -> str: ...  # noqa: D102
 
 
+class Stating(Planned, Protocol):
+    """A recipe that says what its data knows of each photograph too."""
+
+    @property
+    def known(self) -> Sequence[str]: ...  # noqa: D102
+
+
+class Photographs(Protocol):
+    """One photograph of each thing of a batch, their sizes (B, 2) and what is known of each, name -> (B, columns)."""
+
+    @property
+    def images(self) -> Tensor | Ragged: ...  # noqa: D102
+    @property
+    def sizes(self) -> Tensor: ...  # noqa: D102
+    @property
+    def omega(self) -> Mapping[str, Tensor]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Shot:
+    """The :class:`Photographs` of things that have one each."""
+
+    images: Tensor | Ragged
+    sizes: Tensor
+    omega: Mapping[str, Tensor]
+
+
 @dataclass(frozen=True)
 class _Views:
     """Arguments of ``view(...)``."""
@@ -61,6 +89,14 @@ class _Views:
 def pipelines(recipe: Planned) -> list[Pipeline]:
     """One pipeline per view of the recipe, in order. Raises :class:`RequestError` for a plan that cannot be."""
     return Camera(recipe).pipelines
+
+
+def recorded(recipe: Stating) -> Mapping[str, Space]:
+    """Name -> space of all that omega of the recipe's views can hold: drawn, measured, known of the photograph."""
+    made, known = pipelines(recipe)[0].spaces, known_spaces(recipe.known)
+    for name in sorted(set(made) & set(known)):
+        raise RequestError(f"data {recipe.known}: {name!r} is what an augmentation records; give it another name")
+    return {**made, **known}
 
 
 def _laws(recipe: Planned) -> list[tuple[tuple[str, ...], int]]:
@@ -137,33 +173,56 @@ class Camera:
         """
         return warm() if any(pipeline.fused for pipeline in self.pipelines) else None
 
-    def draw(self, plan: Plan, sizes: Tensor, index: Tensor, seed: int, epoch: int) -> list[dict[str, Tensor]]:
-        """The omega of each view of a batch, in line with the plan."""
+    def draw(
+        self, plan: Plan, sizes: Tensor | Sequence[Tensor], index: Tensor, seed: int, epoch: int
+    ) -> list[dict[str, Tensor]]:
+        """The omega of each view of a batch, in line with the plan; ``sizes`` (B, 2) of all views, or of each."""
         pipelines = [self.pipeline(planned) for planned in plan]
-        drawn = _drawn(pipelines, sizes, index, seed, epoch)
+        drawn = _drawn(pipelines, [sizes] * len(plan) if isinstance(sizes, Tensor) else sizes, index, seed, epoch)
         for planned, pipeline, omega in zip(plan, pipelines, drawn, strict=True):
             for a in pipeline.augmentations:
                 omega[a.name] = _planned(planned, a, omega[a.name], drawn)
         return drawn
 
     def take(
-        self, plan: Plan, pixels: Tensor | Ragged, sizes: Tensor, index: Tensor, seed: int, epoch: int
+        self,
+        plan: Plan,
+        pixels: Tensor | Ragged,
+        sizes: Tensor,
+        index: Tensor,
+        seed: int,
+        epoch: int,
+        photographs: Sequence[Photographs] = (),
     ) -> list[View]:
-        """The views of a batch, in the plan's order; arguments as in :meth:`Pipeline.view`."""
-        return self.begin(plan, pixels, sizes, index, seed, epoch)()
+        """The views of a batch, in the plan's order; arguments as in :meth:`Pipeline.view`.
+
+        ``photographs``, where each thing has several, stand for ``pixels`` and ``sizes``: a view by law n is of number
+        n, in turn, and what is known of that one is in its omega.
+        """
+        return self.begin(plan, pixels, sizes, index, seed, epoch, photographs)()
 
     def begin(
-        self, plan: Plan, pixels: Tensor | Ragged, sizes: Tensor, index: Tensor, seed: int, epoch: int
+        self,
+        plan: Plan,
+        pixels: Tensor | Ragged,
+        sizes: Tensor,
+        index: Tensor,
+        seed: int,
+        epoch: int,
+        photographs: Sequence[Photographs] = (),
     ) -> Callable[[], list[View]]:
         """:meth:`take`, begun: with more than one thread others are at work on it, and the call waits for them.
 
         Who begins the next batch before it waits for this one keeps all cores busy while the next is drawn.
         """
+        several = photographs or (Shot(pixels, sizes, {}),)
+        shots = [several[planned.law % len(several)] for planned in plan]
+        drawn = self.draw(plan, [shot.sizes for shot in shots], index, seed, epoch)
         begun = [
-            self.pipeline(planned).begin(pixels, sizes, omega, planned.measure)
-            for planned, omega in zip(plan, self.draw(plan, sizes, index, seed, epoch), strict=True)
+            self.pipeline(planned).begin(shot.images, shot.sizes, omega, planned.measure)
+            for planned, shot, omega in zip(plan, shots, drawn, strict=True)
         ]
-        return lambda: [_taken(planned, wait()) for planned, wait in zip(plan, begun, strict=True)]
+        return lambda: [_taken(p, wait(), shot.omega) for p, wait, shot in zip(plan, begun, shots, strict=True)]
 
 
 def _planned(planned: ViewPlan, a: Augmentation, omega: Tensor, drawn: Sequence[Mapping[str, Tensor]]) -> Tensor:
@@ -178,14 +237,17 @@ def _planned(planned: ViewPlan, a: Augmentation, omega: Tensor, drawn: Sequence[
     return omega
 
 
-def _taken(planned: ViewPlan, view: View) -> View:
-    """``view`` with what the plan gives it."""
-    told = {key: torch.tensor(row, device=view.image.device).repeat(len(view), 1) for key, row in planned.given.items()}
+def _taken(planned: ViewPlan, view: View, known: Mapping[str, Tensor]) -> View:
+    """``view`` with what is known of its photograph and what the plan gives it."""
+    told = {key: w.to(view.image.device, non_blocking=True) for key, w in known.items()}
+    told |= {
+        key: torch.tensor(row, device=view.image.device).repeat(len(view), 1) for key, row in planned.given.items()
+    }
     return View(view.image, view.omega | told)
 
 
 def _drawn(
-    pipelines: Sequence[Pipeline], sizes: Tensor, index: Tensor, seed: int, epoch: int
+    pipelines: Sequence[Pipeline], sizes: Sequence[Tensor], index: Tensor, seed: int, epoch: int
 ) -> list[dict[str, Tensor]]:
     """The omega of each view as its pipeline draws it: all views of one together, which costs little more than one."""
     found: dict[int, dict[str, Tensor]] = {}
@@ -193,7 +255,7 @@ def _drawn(
         for pipeline in dict.fromkeys(pipelines):
             numbers = [number for number, other in enumerate(pipelines) if other is pipeline]
             draws = Draws.together([Draws.of(seed, epoch, index, number) for number in numbers])
-            omega = pipeline.sample(draws, sizes.repeat(len(numbers), 1))
+            omega = pipeline.sample(draws, torch.cat([sizes[number] for number in numbers]))
             for place, number in enumerate(numbers):
                 found[number] = {name: w[place * len(index) :][: len(index)] for name, w in omega.items()}
     return [found[number] for number in range(len(pipelines))]

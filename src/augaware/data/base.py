@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from augaware.errors import RequestError
 from augaware.ragged import Ragged, packed
 from augaware.reading import Reading
+from augaware.spaces import Space
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,16 @@ class ImageBatch:
     ``images`` of the source's kind, which is RGB, uint8, if nothing else was asked for: (B, C, H, W), each image in the
     top left corner and zeros beside it, or :class:`Ragged` where they lie in a buffer; ``sizes`` (B, 2) int64, the
     height and width of each; ``index`` (B,) int64, the place of each in its source.
+
+    Where a source has several photographs of each thing, these are the first ones and ``others`` the further ones;
+    ``omega`` is what is known of each, name -> (B, columns).
     """
 
     images: Tensor | Ragged
     sizes: Tensor
     index: Tensor
+    omega: Mapping[str, Tensor] = field(default_factory=dict)
+    others: tuple[ImageBatch, ...] = ()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -41,6 +48,11 @@ class ImageBatch:
             return self.images.images()
         return [image[:, :h, :w] for image, (h, w) in zip(self.images, self.sizes.tolist(), strict=True)]
 
+    @property
+    def photographs(self) -> tuple[ImageBatch, ...]:
+        """All there are of each thing: view ``number`` is of ``photographs[number % len(photographs)]``."""
+        return (self, *self.others)
+
     def to(self, device: torch.device | str) -> ImageBatch:
         """The same batch with its pixels on ``device``; elsewhere than on the CPU they are padded.
 
@@ -48,7 +60,8 @@ class ImageBatch:
         """
         if torch.device(device).type == "cpu":
             return self
-        return ImageBatch(self.pixels.to(device, non_blocking=True), self.sizes, self.index)
+        pixels, others = self.pixels.to(device, non_blocking=True), tuple(other.to(device) for other in self.others)
+        return replace(self, images=pixels, others=others)
 
 
 def collate(images: list[Tensor], index: Tensor) -> ImageBatch:
@@ -77,7 +90,8 @@ class Source(ABC):
     -> (N,) or (N, k) float or int64 for drawn images whose causes are known; ``skipped`` what was left out and why;
     ``fingerprint`` a hex digest that changes when the images or their order change; ``decoded`` how many bytes all
     images take once they are, as a sample of them says where one was looked at. All images are of one kind,
-    ``channels`` and ``dtype`` (uint8 or uint16). ``notes`` are sentences on what a reader may not expect.
+    ``channels`` and ``dtype`` (uint8 or uint16). ``notes`` are sentences on what a reader may not expect. ``spaces`` of
+    what is known of each photograph, if anything.
     """
 
     name: str
@@ -91,6 +105,7 @@ class Source(ABC):
     channels: int = 3
     dtype: torch.dtype = torch.uint8
     notes: tuple[str, ...] = ()
+    spaces: Mapping[str, Space] = MappingProxyType({})
 
     def read_as(self, reading: Reading) -> None:
         """Have images read so from here on. Raises :class:`RequestError` where this source cannot."""
@@ -118,3 +133,7 @@ class Source(ABC):
         A source of files leaves out those that it cannot read and adds them to ``skipped``.
         """
         return collate([self.load(int(i)) for i in index], index)
+
+    def shuffled(self, seed: int, epoch: int) -> Source:
+        """The same source; where there are several photographs of each thing, these in the order of ``epoch``."""
+        return self

@@ -20,16 +20,18 @@ from augaware.data.file_list import FileList
 from augaware.data.files import LISTS
 from augaware.data.folder import Folder
 from augaware.data.mapped import on_disk, place
+from augaware.data.paired import Paired
 from augaware.data.shards import holds_shards, is_pattern
 from augaware.data.store import Stored, TooLarge, in_memory
 from augaware.data.tar import Tar
 from augaware.errors import RequestError, did_you_mean
 from augaware.reading import PICTURES, Reading
+from augaware.spaces import stated
 
 ACCEPTED = (
     "a folder of images, a .tar, .tar.gz or .tgz, shards such as 'DIR/{000..011}.tar' or a folder of them, a list of "
-    "files (.txt, .csv, .tsv, .jsonl), hf:NAME or hf:FOLDER, torchvision:NAME, shapes, imagenet100('FOLDER'), or a "
-    "dotted spec"
+    "files (.txt, .csv, .tsv, .jsonl), pairs('FILE.csv'), hf:NAME or hf:FOLDER, torchvision:NAME, shapes, "
+    "imagenet100('FOLDER'), or a dotted spec"
 )
 _PIECE = 32  # images decoded as one piece of work
 
@@ -109,6 +111,8 @@ def keep(
     say: Callable[[str], None] = lambda line: None,
 ) -> Source:
     """``source``, which shrinks to ``short_side``, decoded and kept as :func:`open_source` says."""
+    if isinstance(source, Paired):
+        return source.kept(keep(source.photographs, short_side, memory, progress, workers, store, say))
     if not store and memory <= 0:
         return source
     sample = source.batch(torch.linspace(0, len(source) - 1, min(len(source), 64)).long())
@@ -182,6 +186,17 @@ def _named(src: str, short_side: int | None) -> Source:
             f"data {src!r}: there is no such folder or file; accepted: {ACCEPTED}{did_you_mean(spec.name, known)}"
         )
     return _built(spec, short_side)
+
+
+def known(src: str) -> tuple[str, ...]:
+    """What SRC knows of each photograph, as ``Recipe.known`` states it; reads a table, opens no image."""
+    name = src.partition("(")[0].strip()
+    if not name.replace(".", "").isidentifier() or Path(src).expanduser().exists():
+        return ()
+    if "." not in name and name not in lookup.names("data"):
+        return ()  # to open it says so
+    kind = lookup.load("data", name)
+    return stated(_named(src, None).spaces) if isinstance(kind, type) and issubclass(kind, Paired) else ()
 
 
 def _built(spec: lookup.Spec, short_side: int | None) -> Source:
