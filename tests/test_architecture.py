@@ -39,6 +39,8 @@ MAY_IMPORT = {
     "export": LEAVES | {"exports", "frozen"},
     "official": LEAVES | {"checkpoint", "nets"},
     "loggers": LEAVES,
+    "laws": LEAVES
+    | {"augment", "checkpoint", "data", "frozen", "hosts.base", "nets", "objective", "recipe", "tasks.base"},
     "parts": LEAVES | {"augment", "awareness.base", "nets", "objective", "recipe"},
     "adapters": LEAVES | {"augment", "frozen", "nets", "objective", "parts", "recipe"},
     "log": LEAVES | {"loggers"},

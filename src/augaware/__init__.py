@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what the names below are, for who reads types
+    from augaware.api.checking import check
     from augaware.api.exporting import export
     from augaware.api.judging import analyse, evaluate, evaluate_suite, report
     from augaware.api.looking import bench, check_store, doctor, store, views
@@ -33,6 +34,7 @@ _PUBLIC = {
     "views": "augaware.api.looking",
     "store": "augaware.api.looking",
     "check_store": "augaware.api.looking",
+    "check": "augaware.api.checking",
     "bench": "augaware.api.looking",
     "Recipe": "augaware.recipe",
     "RequestError": "augaware.errors",
@@ -42,6 +44,7 @@ __all__ = [
     "RequestError",
     "analyse",
     "bench",
+    "check",
     "check_store",
     "doctor",
     "evaluate",

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from augaware.commands import exporting, judging, looking, training
+from augaware.commands import checking, exporting, judging, looking, training
 from augaware.errors import RequestError, RunError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command()(looking.doctor)
 app.command()(looking.views)
 app.command()(looking.store)
 app.command()(looking.bench)
+app.command()(checking.check)
 app.command()(training.demo)
 
 
