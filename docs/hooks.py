@@ -11,12 +11,18 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+ROLE = re.compile(r":(?:class|func|meth|mod|attr):<code>~?")
 MARK = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """The page with its tables."""
     return made(markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """The page without the roles of our docstrings: their names are code already."""
+    return ROLE.sub("<code>", html)
 
 
 def made(markdown: str) -> str:
@@ -43,8 +49,24 @@ def spaces() -> str:
         meant = re.split(r"\bomega = ", _module_doc(f"augment.{name}"), maxsplit=1)[-1]
         rows.append(_row(name, augmentation.space, meant, augmentation.identity, omega))
         for measured, space in augmentation.measures.items():
-            rows.append(_row(measured, space, f"measured by {name} in the pixels: {_measured(augmentation, measured)}", (), None))
-    return table(["omega of", "what it is, in which unit", "not applied", "drawn", "space", "omega_diff", "loss", "phi out / told in"], rows)
+            rows.append(
+                _row(
+                    measured, space, f"measured by {name} in the pixels: {_measured(augmentation, measured)}", (), None
+                )
+            )
+    return table(
+        [
+            "omega of",
+            "what it is, in which unit",
+            "not applied",
+            "drawn",
+            "space",
+            "omega_diff",
+            "loss",
+            "phi out / told in",
+        ],
+        rows,
+    )
 
 
 def _row(name: str, space: Any, meant: str, identity: tuple[float, ...], drawn: Any) -> list[str]:
@@ -80,7 +102,7 @@ def deviations() -> str:
 
 
 def deviating() -> Iterator[tuple[str, str]]:
-    """(file, sentence) of all docstrings in src/augaware: those that say of two of paper, code and here what it does."""
+    """(file, sentence) of the docstrings in src/augaware: those that set paper, code and here beside each other."""
     import ast
 
     for path in sorted((ROOT / "src" / "augaware").rglob("*.py")):
@@ -135,9 +157,21 @@ def listed(room: str) -> Callable[[], str]:
         from augaware import lookup
 
         rows = [lookup.summary(room, name) for name in lookup.names(room)]
-        return table(["written as", "what it is"], [[f"`{row['spec']}`", row["summary"].replace("``", "`")] for row in rows])
+        return table(
+            ["written as", "what it is"], [[f"`{row['spec']}`", row["summary"].replace("``", "`")] for row in rows]
+        )
 
     return make
+
+
+def parts() -> str:
+    """The modules of parts and adapters that there are, for mkdocstrings."""
+    places = [
+        ROOT / "src" / "augaware" / "parts.py",
+        *sorted((ROOT / "src" / "augaware" / "adapters").glob("[a-z]*.py")),
+    ]
+    modules = [".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in places if path.exists()]
+    return "\n\n".join(f"::: {module}" for module in modules)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -149,4 +183,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "awareness": listed("awareness"),
     "tasks": listed("tasks"),
     "analyses": listed("analysis"),
+    "parts": parts,
 }

@@ -30,8 +30,9 @@ class Given:
 
     def build(self, *context: Any, **changed: Any) -> Any:
         """It, after the library's ``context``, with some of its arguments changed."""
+        built = lookup.build(self.room, self.spec, *context)  # says what is wrong with the spec
         if not changed:
-            return lookup.build(self.room, self.spec, *context)
+            return built
         bound = inspect.signature(self.target).bind(*context, *self.args, **self.kwargs)
         return self.target(**(bound.arguments | changed))
 

@@ -55,7 +55,7 @@ def scalar(given: Given) -> str:
         z.retain_grad()
     loss = host.loss(online, target)
     if loss.shape != () or not loss.isfinite():
-        return f"a loss of shape {tuple(loss.shape)}: {loss.detach()}"
+        return f"a loss of shape {tuple(loss.shape)}, {float(loss.detach().mean()):g} on average"
     loss.backward()  # type: ignore[no-untyped-call]
     for number, z in enumerate(online):
         if z.grad is None or not z.grad.isfinite().all():
@@ -73,7 +73,7 @@ def pure(given: Given) -> str:
     before = [t.clone() for t in kept]
     one, two = host.loss(online, target), host.loss(online, target)
     if not torch.equal(one, two):
-        return f"{float(one):g}, then {float(two):g}"
+        return f"{one.item():g}, then {two.item():g}"
     same = all(torch.equal(a, b) for a, b in zip(before, kept, strict=True))
     return "" if same else "it changed embeddings, parameters or buffers; remember in after_step"
 
