@@ -1,8 +1,9 @@
-"""The documentation: every Python block and every command of it runs, every link resolves, and its tables are the code's.
+"""The documentation: its Python and its commands run, its links resolve, and its tables are the code's.
 
-A fence ``python`` runs as it stands, in one namespace a page, in a folder that holds FOLDER, a folder of images, and ROOT, a
-folder of data sets; ``console`` commands run too; ``sh`` is read by the real command line and not run (too long, several
-processes, a download). Trainings are made small on the way. What waits for a part that is not there is skipped by name.
+A fence ``python`` runs as it stands, in one namespace a page, in a folder that holds FOLDER, a folder of images, and
+ROOT, a folder of data sets; ``console`` commands run too; ``sh`` is read by the real command line and not run (too
+long, several processes, a download). Trainings are made small on the way. What waits for a part that is not there is
+skipped by name.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -60,7 +62,7 @@ def blocks(page: str) -> list[tuple[str, str, str]]:
 
 
 def commands(page: str, kinds: tuple[str, ...]) -> list[str]:
-    """The lines of a page that call augaware: of fences of ``kinds``, and of README's indented blocks where "sh" is one."""
+    """The lines of a page that call augaware: of fences of ``kinds``; README's indented blocks are "sh"."""
     lines = [line for kind, _, text in blocks(page) if kind in kinds for line in text.splitlines()]
     if page == "README.md" and "sh" in kinds:
         lines += [line.strip() for line in PAGES[page].read_text().splitlines() if line.startswith("    augaware ")]
@@ -113,7 +115,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def room(workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with FOLDER and ROOT, to be in; a module that is written there can be imported, and is forgotten after."""
+    """A folder with FOLDER and ROOT, to be in; a module that is written there can be imported, until the end."""
     for name in ("FOLDER", "ROOT"):
         shutil.copytree(workshop / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -149,9 +151,7 @@ def test_the_python_of_a_page_runs(page: str, room: Path, workshop: Path, capsys
 
 
 @pytest.mark.parametrize("page", [*WITH_COMMANDS, "docs/add/analysis.md", "docs/add/data.md", "docs/add/recipe.md"])
-def test_the_commands_of_a_page_run(
-    page: str, room: Path, workshop: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_commands_of_a_page_run(page: str, room: Path, workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     furnish(page, room, workshop)
     missing: list[str] = []
     for line in commands(page, ("console",)):
@@ -183,7 +183,7 @@ def test_a_command_is_one_that_the_command_line_understands(page: str, line: str
 
 def test_a_command_that_is_none_would_be_found() -> None:
     command = typer.main.get_command(app).get_command(None, "pretrain")  # type: ignore[attr-defined]
-    with pytest.raises(Exception, match="[Nn]o such option"):
+    with pytest.raises(Exception, match=r"[Nn]o such option"):
         command.make_context("pretrain", ["--out", "x", "--epoch", "3"])
     with pytest.raises(RequestError, match="unknown recipe field"):
         parse_settings(["base_rate=3"])
@@ -246,13 +246,13 @@ def test_a_broken_link_would_be_found(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def hooks() -> Iterator[Any]:
+def hooks() -> Any:
     spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    yield module
+    return module
 
 
 def test_every_mark_of_a_page_is_made_and_none_is_left(hooks: Any) -> None:
@@ -303,12 +303,9 @@ def test_the_site_is_built_strictly_and_asks_no_other_server(tmp_path: Path) -> 
     pytest.importorskip("mkdocs", reason="the site is built by mkdocs-material and mkdocstrings")
     pytest.importorskip("material", reason="the site is built by mkdocs-material and mkdocstrings")
     pytest.importorskip("mkdocstrings", reason="the site is built by mkdocs-material and mkdocstrings")
-    import subprocess
-
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")],
-        *(),
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -321,6 +318,8 @@ def test_the_site_is_built_strictly_and_asks_no_other_server(tmp_path: Path) -> 
         text = page.read_text(encoding="utf-8")
         assert re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?https?://", text) == [], page.name
         assert not re.search(r":(?:class|func|meth|mod):<code>", text), page.name
+        if page.name != "augmentation.html" or lookup.has("augment", "stain"):
+            assert "src/augaware/augment/stain.py" not in text, "the file stands there in the place of its name"
 
 
 # --- complaints
@@ -348,3 +347,10 @@ def test_each_complaint_has_a_test_or_says_that_nothing_is_done() -> None:
         assert len(cells) == 5
         assert all(cells)
         assert "::test_" in cells[4] or cells[4].startswith("none: "), row
+
+
+def test_the_readme_says_the_licence_early() -> None:
+    beginning = "\n".join(PAGES["README.md"].read_text().splitlines()[:25])
+    assert "Apache-2.0" in beginning
+    assert "Trained weights are yours" in beginning
+    assert "Apache License" in (ROOT / "LICENSE").read_text()[:200]
