@@ -41,9 +41,9 @@ TINY: dict[str, Any] = {"encoder": "tiny(widths=(8, 16))", "size": 16, "epochs":
 TINY |= {"precision": "fp32", "health_images": 8, "checkpoint_seconds": 1e6}
 # A part that others build -> whether it is there, and what on a page needs it.
 WAITS: Mapping[str, tuple[Callable[[], bool], str]] = {
-    "exports": (lambda: hasattr(augaware, "import_official"), r"import-official|--to (?!detectron2)|to=\"timm"),
-    "recipes": (lambda: hasattr(augaware, "recipes"), r"augaware recipes"),
-    "Run": (lambda: hasattr(augaware, "Run"), r"augaware\.\w+\(run\b"),
+    "exports": (lambda: "import_official" in augaware._PUBLIC, r"import-official|--to (?!detectron2)|to=\"timm"),
+    "recipes": (lambda: "recipes" in augaware._PUBLIC, r"augaware recipes"),
+    "Run": (lambda: "Run" in augaware._PUBLIC, r"augaware\.\w+\(run\b"),
     "presets": (lambda: lookup.has("recipes", "histology"), r"--recipe (?:flowers|histology)\b"),
     "parts": (lambda: importlib.util.find_spec("augaware.parts") is not None, r"augaware import parts|augaware\.parts"),
     "loggers": (lambda: importlib.util.find_spec("augaware.loggers") is not None, r"loggers="),
@@ -325,7 +325,7 @@ def test_the_site_is_built_strictly_and_asks_no_other_server(tmp_path: Path) -> 
 # --- complaints
 
 
-def tests_of(file: Path) -> set[str]:
+def names_in(file: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
 
 
@@ -336,7 +336,7 @@ def test_each_test_that_the_tables_name_exists() -> None:
         for file, name in named:
             path = ROOT / "tests" / file
             assert path.exists(), f"{page}: {file}"
-            assert name in tests_of(path), f"{page}: {file}::{name}"
+            assert name in names_in(path), f"{page}: {file}::{name}"
 
 
 def test_each_complaint_has_a_test_or_says_that_nothing_is_done() -> None:
