@@ -37,7 +37,7 @@ format: $(STAMP)
 	$(BIN)/ruff format src tests benchmarks docs/hooks.py
 
 docs: $(STAMP)
-	@$(BIN)/python -c 'import material, mkdocstrings' 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python mkdocs-material 'mkdocstrings[python]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 check: test
