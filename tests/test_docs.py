@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {str(path.relative_to(ROOT)): path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
 FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TITLE = re.compile(r'title="([^"]+)"')
-TINY: dict[str, Any] = {"encoder": "tiny(widths=(8, 16))", "size": 16, "epochs": 1, "batch_size": 8, "device": "cpu"}
+TINY: dict[str, Any] = {"encoder": "timm/test_resnet", "size": 32, "epochs": 1, "batch_size": 8, "device": "cpu"}
 TINY |= {"precision": "fp32", "health_images": 8, "checkpoint_seconds": 1e6}
 # A part that others build -> whether it is there, and what on a page needs it.
 WAITS: Mapping[str, tuple[Callable[[], bool], str]] = {
