@@ -38,6 +38,8 @@ MAY_IMPORT = {
     "export": LEAVES | {"checkpoint", "exports", "frozen"},
     "official": LEAVES | {"checkpoint", "nets"},
     "loggers": LEAVES,
+    "laws": LEAVES
+    | {"augment", "checkpoint", "data", "frozen", "hosts.base", "nets", "objective", "recipe", "tasks.base"},
     "parts": LEAVES | {"augment", "awareness", "data.decode", "hosts.base", "nets", "objective", "recipe"},
     "adapters": LEAVES | {"awareness.base", "hosts.base", "initial", "nets", "objective", "optim", "parts", "recipe"},
     "log": LEAVES | {"loggers"},

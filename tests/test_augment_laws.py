@@ -2,193 +2,39 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from augaware import lookup
-from augaware.augment.base import Augmentation
 from augaware.augment.pipeline import Pipeline
 from augaware.errors import RequestError
+from augaware.laws.augmentation import LAWS, images
+from augaware.laws.base import Given, Law
 from augaware.random import Draws
-from augaware.spaces import Cyclic
 
 NAMES = lookup.names("augment")
 EACH = pytest.mark.parametrize("name", NAMES)
-WITH_P = pytest.mark.parametrize(
-    "name", [n for n in NAMES if "p" in inspect.signature(lookup.load("augment", n)).parameters]
-)
 MEAN, STD = (0.43, 0.42, 0.39), (0.27, 0.26, 0.27)
-
-
-def build(name: str, size: int = 12, **arguments: Any) -> Augmentation:
-    """The augmentation, applied to every sample unless told otherwise."""
-    make = lookup.load("augment", name)
-    if "p" in inspect.signature(make).parameters:
-        arguments = {"p": 1.0, **arguments}
-    return make(size, **arguments)
-
-
-def images(n: int, height: int = 12, width: int | None = None) -> Tensor:
-    """Images of [0, 1] with exact zeros and ones, plain gray ones and saturated pixels among them."""
-    width = width or height
-    x = Draws.of(7, 0, torch.arange(n), 0).uniform(3 * height * width, -0.2, 1.2).clamp(0, 1)
-    x = x.reshape(n, 3, height, width)
-    x[1::4] = x[1::4, :1]
-    return x
 
 
 def draws(n: int, view: int = 0) -> Draws:
     return Draws.of(0, 0, torch.arange(n), view)
 
 
-def sampled(augmentation: Augmentation, n: int, size: int = 12) -> Tensor:
-    return augmentation.sample(draws(n), torch.full((n, 2), size))
-
-
-def identity(augmentation: Augmentation, n: int) -> Tensor:
-    return torch.tensor([augmentation.identity]).expand(n, -1).clone()
-
-
-# --- omega ---
-
-
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 @EACH
-def test_omega_has_the_columns_of_the_identity_and_room_for_its_space(name: str) -> None:
-    augmentation = build(name)
-    omega = sampled(augmentation, 9)
-    assert omega.shape == (9, len(augmentation.identity))
-    assert omega.dtype == torch.float32
-    assert omega.isfinite().all()
-    assert augmentation.space.encode(omega).shape == (9, augmentation.space.inputs)
-    assert augmentation.name == name
+def test_the_laws_of_augmentations(name: str, law: Law) -> None:
+    assert law(Given("augment", name)) == ""
 
 
-@EACH
-def test_omega_belongs_to_the_sample_and_not_to_the_batch(name: str) -> None:
-    augmentation = build(name)
-    sizes = torch.tensor([[20 + i, 30 - i] for i in range(16)])
-    together = augmentation.sample(Draws.of(0, 3, torch.arange(16), 1), sizes)
-    some = torch.tensor([11, 2, 7])
-    assert torch.equal(augmentation.sample(Draws.of(0, 3, some, 1), sizes[some]), together[some])
-
-
-@WITH_P
-def test_p_0_is_always_the_identity(name: str) -> None:
-    augmentation = build(name, p=0)
-    assert torch.equal(sampled(augmentation, 500), identity(augmentation, 500))
-
-
-@WITH_P
-@pytest.mark.parametrize("p", [0.3, 1.0])
-def test_p_is_the_share_of_samples_that_change(name: str, p: float) -> None:
-    augmentation, n = build(name, p=p), 4000
-    applied = (sampled(augmentation, n) != identity(augmentation, n)).any(dim=1).double().mean()
-    drawn_identity = 1 / augmentation.space.n if isinstance(augmentation.space, Cyclic) else 0
-    expected = p * (1 - drawn_identity)
-    assert abs(applied - expected) <= 5 * math.sqrt(expected * (1 - expected) / n)
-
-
-# --- pixels ---
-
-
-@EACH
-def test_the_identity_changes_nothing_bit_for_bit(name: str) -> None:
-    augmentation, x = build(name), images(6)
-    assert torch.equal(augmentation.apply(x, identity(augmentation, 6)), x)
-
-
-@EACH
-@pytest.mark.parametrize("size", [1, 2, 3, 8, 40])
-def test_views_are_float_images_of_the_asked_size_in_0_to_1(name: str, size: int) -> None:
-    augmentation, x = build(name, size), images(5, size)
-    y = augmentation.apply(x, sampled(augmentation, 5, size))
-    assert y.shape == (5, 3, size, size)
-    assert y.dtype == torch.float32
-    assert y.min() >= -1e-6
-    assert y.max() <= 1 + 1e-6
-
-
-@EACH
-def test_something_changes_where_it_is_applied(name: str) -> None:
-    augmentation, x = build(name), images(8)
-    omega = sampled(augmentation, 8)
-    applied = (omega != identity(augmentation, 8)).any(dim=1)
-    changed = (augmentation.apply(x, omega) != x).flatten(1).any(dim=1)
-    coloured = torch.arange(8) % 4 != 1  # a gray image stays gray
-    assert torch.equal(changed[coloured], applied[coloured])
-
-
-@EACH
-def test_a_stored_omega_replays_the_pixels_bit_for_bit(name: str) -> None:
-    augmentation, x = build(name), images(6)
-    omega = sampled(augmentation, 6)
-    stored = torch.tensor(omega.tolist())
-    assert torch.equal(augmentation.apply(x, omega), augmentation.apply(x, stored))
-
-
-@EACH
-def test_applying_changes_neither_the_images_nor_omega(name: str) -> None:
-    augmentation, x = build(name), images(6)
-    for omega in (sampled(augmentation, 6), torch.cat((identity(augmentation, 3), sampled(augmentation, 3)))):
-        x_before, omega_before = x.clone(), omega.clone()
-        augmentation.apply(x, omega)
-        assert torch.equal(x, x_before)
-        assert torch.equal(omega, omega_before)
-
-
-@EACH
-def test_a_batch_is_its_samples_one_by_one(name: str) -> None:
-    augmentation, x = build(name), images(9)
-    omega = sampled(augmentation, 9)
-    omega[::3] = identity(augmentation, 3)
-    batched = augmentation.apply(x, omega)
-    alone = torch.cat([augmentation.apply(x[i : i + 1], omega[i : i + 1]) for i in range(9)])
-    torch.testing.assert_close(batched, alone, rtol=0, atol=1e-6)
-
-
-@EACH
-def test_rows_that_are_not_applied_are_untouched_bit_for_bit(name: str) -> None:
-    augmentation, x = build(name), images(9)
-    omega = sampled(augmentation, 9)
-    off = torch.tensor([0, 3, 4, 8])
-    omega[off] = identity(augmentation, 4)
-    assert torch.equal(augmentation.apply(x, omega)[off], x[off])
-
-
-@EACH
-def test_an_empty_batch_stays_empty(name: str) -> None:
-    augmentation = build(name)
-    omega = augmentation.sample(draws(0), torch.zeros(0, 2))
-    assert omega.shape == (0, len(augmentation.identity))
-    assert augmentation.apply(images(0), omega).shape == (0, 3, 12, 12)
-
-
-@EACH
-def test_what_is_measured_is_announced_and_is_nothing_for_an_unchanged_view(name: str) -> None:
-    augmentation, x = build(name), images(5)
-    y = augmentation.apply(x, sampled(augmentation, 5))
-    measured, unchanged = augmentation.measure(x, y), augmentation.measure(x, x)
-    assert measured.keys() == unchanged.keys() == augmentation.measures.keys()
-    for key, space in augmentation.measures.items():
-        assert space.encode(measured[key]).shape == (5, space.inputs)
-        assert (measured[key] != 0).any()
-        assert (unchanged[key] == 0).all()
+def test_the_name_of_an_augmentation_is_that_of_its_file() -> None:
+    assert [lookup.build("augment", name, 12).name for name in NAMES] == NAMES
 
 
 # --- wrong requests ---
-
-
-@WITH_P
-@pytest.mark.parametrize("p", [2, -0.1, float("nan"), "half", None])
-def test_p_must_be_a_probability(name: str, p: object) -> None:
-    with pytest.raises(RequestError, match=rf"^augmentation '{name}': p=.* is not a probability") as refused:
-        lookup.load("augment", name)(12, p=p)
-    assert "\n" not in str(refused.value)
 
 
 WRONG = [

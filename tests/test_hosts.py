@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from augaware import lookup
 from augaware.errors import RequestError
 from augaware.hosts.base import Host, HostSetting, Moment
+from augaware.laws import host as host_laws
+from augaware.laws.base import Given, Law
+from augaware.laws.host import embeddings
 from augaware.nets.base import build_encoder
 from augaware.objective import Objective
 from augaware.views import View
@@ -36,26 +39,9 @@ def build(name: str, **changed: object) -> Host:
     return made
 
 
-def embeddings(given: Host, views: int = 2, seed: int = 0) -> tuple[list[Tensor], list[Tensor]]:
-    """What an objective hands the host: of the views that it reads, as wide as its projector makes them."""
-    torch.manual_seed(seed)
-    g, y = given.projector(DIM), torch.randn(BATCH, DIM)
-    z = [g(y + 0.3 * torch.randn_like(y)) for _ in range(views)]
-    z_target = [t.detach() + 0.1 * torch.randn_like(t) for t in z]
-    if given.needs_labels:
-        return z[given.online], [torch.randint(CLASSES, (BATCH,))]
-    return z[given.online], z_target[given.target] if given.momentum is not None else []
-
-
 def used(name: str) -> Host:
     """A host some steps into its training: what it remembers is no longer what it started with."""
-    given = build(name)
-    with torch.no_grad():
-        for seed in range(2):
-            given.before_step(NOW)
-            given.after_step(*embeddings(given, seed=seed + 10))
-        given.before_step(NOW)
-    return given
+    return host_laws.used(Given("hosts", narrow(name)))
 
 
 def objective(name: str) -> Objective:
@@ -71,43 +57,10 @@ def views(count: int = 2) -> list[View]:
 # The loss
 
 
+@pytest.mark.parametrize("law", host_laws.LAWS, ids=lambda law: law.__name__)
 @pytest.mark.parametrize("name", HOSTS)
-def test_a_host_loss_is_a_finite_scalar_with_a_gradient_into_the_online_embeddings(name: str) -> None:
-    given = used(name)
-    online, target = embeddings(given)
-    for z in online:
-        z.retain_grad()
-    loss = given.loss(online, target)
-    assert loss.shape == ()
-    assert loss.isfinite()
-    loss.backward()
-    for z in online:
-        assert z.grad is not None
-        assert z.grad.isfinite().all()
-        assert (z.grad.abs().sum(dim=1) > 0).all()  # of every image
-
-
-@pytest.mark.parametrize("name", HOSTS)
-def test_a_host_loss_is_pure(name: str) -> None:
-    """The running statistics of a predictor's BN are all that a loss may move."""
-    given = used(name)
-    online, target = embeddings(given)
-    kept = {k: v for k, v in given.state_dict().items() if not k.endswith(("running_mean", "running_var", "_tracked"))}
-    before = [t.clone() for t in (*online, *target, *kept.values())]
-    first, second = given.loss(online, target), given.loss(online, target)
-    assert torch.equal(first, second)
-    assert all(torch.equal(a, b) for a, b in zip(before, (*online, *target, *kept.values()), strict=True))
-
-
-@pytest.mark.parametrize("name", HOSTS)
-def test_a_host_loss_ignores_the_order_of_the_batch(name: str) -> None:
-    given = used(name)
-    online, target = embeddings(given)
-    order = torch.randperm(BATCH, generator=torch.Generator().manual_seed(1))
-    loss = given.loss(online, target).item()
-    assert given.loss([z[order] for z in online], [z[order] for z in target]).item() == pytest.approx(loss, rel=1e-5)
-    if target or len(online) > 1:  # but not which embedding belongs to which image
-        assert abs(given.loss([online[0][order], *online[1:]], target).item() - loss) > 1e-3 * abs(loss)
+def test_the_laws_of_hosts(name: str, law: Law) -> None:
+    assert law(Given("hosts", narrow(name))) == ""
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTS if name not in ASYMMETRIC])
@@ -182,17 +135,6 @@ def test_multi_crop_hosts_are_those_of_the_papers() -> None:
 
 
 # Projectors
-
-
-@pytest.mark.parametrize("name", HOSTS)
-def test_a_host_makes_fresh_projectors_of_any_input_width(name: str) -> None:
-    given = build(name)
-    one, two = given.projector(DIM + 5), given.projector(DIM + 5)
-    assert not {id(p) for p in one.parameters()} & {id(p) for p in two.parameters()}
-    assert not {id(p) for p in one.parameters()} & {id(p) for p in given.parameters()}
-    assert any(not torch.equal(p, q) for p, q in zip(one.parameters(), two.parameters(), strict=True))
-    assert one(torch.randn(4, DIM + 5)).shape == two(torch.randn(4, DIM + 5)).shape
-    assert one(torch.randn(4, DIM + 5)).shape == given.projector(DIM)(torch.randn(4, DIM)).shape
 
 
 def shape(module: nn.Module) -> str:

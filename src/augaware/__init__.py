@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what the names below are, for who reads types
+    from augaware.api.checking import check
     from augaware.api.exporting import export, import_official
     from augaware.api.judging import analyse, evaluate, evaluate_suite, report
     from augaware.api.listing import list as list  # typed, but not in __all__
@@ -39,6 +40,7 @@ _PUBLIC = {
     "views": "augaware.api.looking",
     "store": "augaware.api.looking",
     "check_store": "augaware.api.looking",
+    "check": "augaware.api.checking",
     "bench": "augaware.api.looking",
     "list": "augaware.api.listing",
     "recipes": "augaware.api.listing",
@@ -53,6 +55,7 @@ __all__ = [  # without list: "from augaware import *" leaves Python's own as it 
     "Run",
     "analyse",
     "bench",
+    "check",
     "check_store",
     "demo",
     "doctor",

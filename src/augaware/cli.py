@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from augaware.commands import exporting, judging, listing, looking, studying, training
+from augaware.commands import checking, exporting, judging, listing, looking, studying, training
 from augaware.errors import RequestError, RunError
 from augaware.launched import first
 
@@ -35,6 +35,7 @@ app.command()(looking.doctor)
 app.command()(looking.views)
 app.command()(looking.store)
 app.command()(looking.bench)
+app.command()(checking.check)
 app.command()(training.demo)
 
 
