@@ -41,7 +41,7 @@ EXPORT = "export/encoder.safetensors"
 LONGEST = 1 << 20  # bytes of a recipe
 FREE = (  # of a recipe: what never reaches the weights, and where they are computed
     *("device", "data", "store", "memory_gib", "log_steps", "checkpoint_seconds", "checkpoints"),
-    *("snapshots", "health_images", "stuck_seconds"),
+    *("snapshots", "health_images", "stuck_seconds", "loggers"),
 )
 
 
@@ -86,7 +86,7 @@ class Run:
             recipe = Recipe.from_json(file.read_text())
         except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError, RecursionError):
             raise RequestError(f"{str(file)!r} is damaged: not a recipe in JSON") from None
-        specs = (recipe.host, recipe.encoder, *recipe.aware, *recipe.augment, *recipe.views)
+        specs = (recipe.host, recipe.encoder, *recipe.aware, *recipe.augment, *recipe.views, *recipe.loggers)
         lookup.check_trusted(specs, str(file))
         return cls(path, recipe)
 

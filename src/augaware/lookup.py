@@ -36,6 +36,7 @@ SINGULAR = {
     "analysis": "analysis",
     "bench": "bench",
     "suites": "suite",
+    "loggers": "logger",
 }
 CONTEXT = {
     "hosts": 1,

@@ -265,7 +265,7 @@ def precision(recipe: Recipe) -> Any:
         return {"fp32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
     if recipe.device != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    native = torch.cpu.get_capabilities()
+    native: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.11 does not say
     return "bf16-mixed" if native.get("avx512_bf16") or native.get("amx_bf16") else "32-true"
 
 

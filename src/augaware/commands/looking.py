@@ -22,6 +22,7 @@ ROOMS = {
     "recipes": "recipes",
     "benches": "bench",
     "suites": "suites",
+    "loggers": "loggers",
 }
 
 
