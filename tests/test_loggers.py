@@ -307,7 +307,7 @@ def test_wandb_may_fail_anywhere(
     assert ("not logged in; run: wandb login" if fail == "login" else f"ConnectionError: {fail} failed") in line
 
 
-@pytest.mark.parametrize("fail", ["get_experiment_by_name", "create_run", "log_batch", "set_terminated"])
+@pytest.mark.parametrize("fail", ["get_experiment_by_name", "create_run", "log_batch", "log_metric", "set_terminated"])
 def test_mlflow_may_fail_anywhere(
     fail: str, small: Recipe, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,7 +321,7 @@ def test_mlflow_may_fail_anywhere(
             return call
 
     fake(monkeypatch, "mlflow", MlflowClient=Client, get_tracking_uri=lambda: "sqlite:///x")
-    fake(monkeypatch, "mlflow.entities", Param=tuple_of, Metric=tuple_of)
+    fake(monkeypatch, "mlflow.entities", Param=tuple_of)
     fake(monkeypatch, "mlflow.exceptions", MlflowException=RuntimeError)
     run = start(small.changed({"loggers": ["mlflow()"]}), tmp_path / "run").path
     assert_trained(run, whole)

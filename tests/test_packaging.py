@@ -290,7 +290,10 @@ def test_a_users_file_type_checks_against_what_is_installed(place: Path) -> None
     pytest.importorskip("mypy")
     (place / "user.py").write_text(USER)
     (place / "wrong.py").write_text(WRONG)
-    mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable", place / "env/bin/python")
+    # What public names say takes none of the libraries that do the work.
+    ours_alone = "[mypy-torch.*,torchvision.*,timm.*,numpy.*,lightning_fabric.*,matplotlib.*]\nfollow_imports = skip\n"
+    (place / "mypy.ini").write_text(f"[mypy]\nstrict = true\n{ours_alone}")
+    mypy = (sys.executable, "-m", "mypy", "--python-executable", place / "env/bin/python")
     run(*mypy, "user.py", cwd=place)
     done = subprocess.run([*map(str, mypy), "wrong.py"], cwd=place, capture_output=True, text=True, check=False)
     assert done.returncode == 1

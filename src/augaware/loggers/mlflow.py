@@ -5,7 +5,6 @@ from elsewhere can have numbers sent to a place of its choice.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,13 +51,9 @@ class MLflow(Logger):
         return f"run {self._id} in {mlflow.get_tracking_uri()}"
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """A metric for each, in one request."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self._client.log_batch(
-            self._id, metrics=[Metric(UNKNOWN.sub("_", name), value, now, step) for name, value in numbers.items()]
-        )
+        """A metric for each."""
+        for name, value in numbers.items():
+            self._client.log_metric(self._id, UNKNOWN.sub("_", name), value, step=step)
 
     def close(self, complete: bool) -> None:
         """Finished, or killed."""
