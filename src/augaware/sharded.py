@@ -21,9 +21,13 @@ from augaware.nets.recomputed import stages
 from augaware.objective import Network, Objective
 from augaware.recipe import Recipe
 
+OLDEST = "2.11"  # of torch
+
 
 def check_shardable(objective: Objective, recipe: Recipe) -> None:
     """Raise :class:`RequestError` for what would be wrong in parts."""
+    if OLDEST > torch.__version__:  # 2.6 cannot do all that hosts do with weights in parts
+        raise RequestError(f"strategy='fsdp' needs torch {OLDEST} or newer, and this is {torch.__version__}; use ddp")
     refused = {
         f"encoder {recipe.encoder!r} has its weights made anew in each step": objective.online.f.reads is not None,
         f"optimizer={recipe.optimizer!r} adapts to the norms of whole weights": recipe.optimizer == "lars",

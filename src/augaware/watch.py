@@ -43,7 +43,8 @@ class Beat:
 class Watch:
     """The beats of ``world`` processes; ``names`` says who each is, ``patience`` is in seconds.
 
-    ``store`` is a connection of its own, held up by no one who waits. ``shown`` hears the line of an end; ``leave`` then ends the process.
+    ``store`` is a connection of its own, held up by no one who waits. ``shown`` hears the line of an end; ``leave``
+    then ends the process.
     """
 
     def __init__(
