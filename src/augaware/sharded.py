@@ -26,7 +26,7 @@ OLDEST = "2.11"  # of torch
 
 def check_shardable(objective: Objective, recipe: Recipe) -> None:
     """Raise :class:`RequestError` for what would be wrong in parts."""
-    if OLDEST > torch.__version__:  # 2.6 cannot do all that hosts do with weights in parts
+    if torch.__version__ < OLDEST:  # 2.6 cannot do all that hosts do with weights in parts
         raise RequestError(f"strategy='fsdp' needs torch {OLDEST} or newer, and this is {torch.__version__}; use ddp")
     refused = {
         f"encoder {recipe.encoder!r} has its weights made anew in each step": objective.online.f.reads is not None,
