@@ -26,8 +26,6 @@ OLDEST = "2.11"  # of torch
 
 def check_shardable(objective: Objective, recipe: Recipe) -> None:
     """Raise :class:`RequestError` for what would be wrong in parts."""
-    if torch.__version__ < OLDEST:  # 2.6 cannot do all that hosts do with weights in parts
-        raise RequestError(f"strategy='fsdp' needs torch {OLDEST} or newer, and this is {torch.__version__}; use ddp")
     refused = {
         f"encoder {recipe.encoder!r} has its weights made anew in each step": objective.online.f.reads is not None,
         f"optimizer={recipe.optimizer!r} adapts to the norms of whole weights": recipe.optimizer == "lars",
@@ -36,6 +34,8 @@ def check_shardable(objective: Objective, recipe: Recipe) -> None:
     for reason, found in refused.items():
         if found:
             raise RequestError(f"strategy='fsdp': {reason}, which is not possible in parts; use --set strategy=ddp")
+    if torch.__version__ < OLDEST:  # 2.6 cannot do all that hosts do with weights in parts
+        raise RequestError(f"strategy='fsdp' needs torch {OLDEST} or newer, and this is {torch.__version__}; use ddp")
 
 
 class Shards:
