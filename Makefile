@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+LOWEST ?= .venv-lowest
 
 COVER  ?=
 
-.PHONY: demo test test-slow lint types format docs check clean
+.PHONY: demo test test-slow test-package test-lowest lint types format docs check clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("augaware needs Python 3.11 or newer; try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -24,6 +25,19 @@ test: $(STAMP) lint types
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow" -s
+
+# Wheel and sdist, installed in an empty environment, trained and exported there, loaded by other libraries without us.
+test-package: $(STAMP)
+	$(BIN)/python -m pytest tests/test_packaging.py
+
+# The lowest versions that pyproject.toml allows, in an environment of their own. What else they bring along is new, and
+# warns of their age: warnings are no errors here.
+test-lowest: $(STAMP)
+	@test -x $(LOWEST)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip compile --quiet --no-deps --resolution lowest-direct --python $(LOWEST)/bin/python \
+		pyproject.toml -o $(LOWEST)/lowest.txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --constraint $(LOWEST)/lowest.txt --editable '.[dev]'
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu" -o filterwarnings=default
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks docs/hooks.py
@@ -43,4 +57,4 @@ docs: $(STAMP)
 check: test
 
 clean:
-	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) .coverage* .pytest_cache .mypy_cache .ruff_cache

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 import tempfile
@@ -41,7 +42,7 @@ EXPORT = "export/encoder.safetensors"
 LONGEST = 1 << 20  # bytes of a recipe
 FREE = (  # of a recipe: what never reaches the weights, and where they are computed
     *("device", "data", "store", "memory_gib", "log_steps", "checkpoint_seconds", "checkpoints"),
-    *("snapshots", "health_images", "stuck_seconds"),
+    *("snapshots", "health_images", "stuck_seconds", "loggers"),
 )
 
 
@@ -86,7 +87,9 @@ class Run:
             recipe = Recipe.from_json(file.read_text())
         except (json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError, RecursionError):
             raise RequestError(f"{str(file)!r} is damaged: not a recipe in JSON") from None
-        specs = (recipe.host, recipe.encoder, *recipe.aware, *recipe.augment, *recipe.views)
+        except RequestError as error:
+            raise RequestError(f"{file}: {error}{_written_by(path)}") from None
+        specs = (recipe.host, recipe.encoder, *recipe.aware, *recipe.augment, *recipe.views, *recipe.loggers)
         lookup.check_trusted(specs, str(file))
         return cls(path, recipe)
 
@@ -158,6 +161,18 @@ class Run:
         write_file(file.with_name("config.json"), (json.dumps(config, indent=2) + "\n").encode())
         write_file(file, save(plain_weights(encoder)))  # last: where it stands, the export is complete
         return file
+
+
+def _written_by(run: Path) -> str:
+    """What to add to a complaint about a run's recipe: the version that wrote it, where another one did."""
+    try:
+        writer = json.loads((run / "env.json").read_text(encoding="utf-8"))["augaware"]
+        here = version("augaware")
+    except (OSError, ValueError, KeyError, TypeError, PackageNotFoundError):
+        return ""
+    if writer == here or not re.fullmatch(r"[\w.+-]{1,20}", str(writer)):
+        return ""
+    return f"; it was written by augaware {writer}, and this is {here}"
 
 
 def check_device(device: str) -> None:

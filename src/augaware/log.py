@@ -1,4 +1,4 @@
-"""The numbers of a run: metrics.jsonl and TensorBoard, one line per log step."""
+"""The numbers of a run: metrics.jsonl, TensorBoard, and the loggers that a recipe names; one line per log step."""
 
 from __future__ import annotations
 
@@ -6,12 +6,38 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+from augaware import lookup
 from augaware.disk import write_file
+from augaware.errors import RequestError
+from augaware.loggers import feed
+from augaware.loggers.base import Logger
+
+ALWAYS = "tensorboard"
+
+
+def build_loggers(specs: Sequence[str]) -> dict[str, Logger]:
+    """TensorBoard and what ``specs`` name, by name. Raises :class:`RequestError` for a wrong spec; touches nothing."""
+    found: dict[str, Logger] = {}
+    for spec in (ALWAYS, *specs):
+        name = lookup.parse(spec, "logger").name
+        if name in found:
+            raise RequestError(f"loggers={tuple(specs)!r}: {name} is there twice; each once, and {ALWAYS} always is")
+        found[name] = lookup.build("loggers", spec)
+    return found
+
+
+def check_installed(specs: Sequence[str]) -> None:
+    """Raise :class:`RequestError` where the package of a logger is not installed; that is for a new run only."""
+    for name, logger in build_loggers(specs).items():
+        try:
+            logger.check()
+        except RequestError as error:
+            raise RequestError(f"logger {name!r}: {error}") from None
 
 
 class Clock:
@@ -38,27 +64,31 @@ class Clock:
 
 
 class Log:
-    """metrics.jsonl and TensorBoard, continued from ``step``: lines that a killed run wrote after it are dropped.
+    """metrics.jsonl and ``loggers``, continued from ``step``: lines that a killed run wrote after it are dropped.
 
-    Writing never fails. Lines of metrics.jsonl for which there is no room wait, and :meth:`settle` insists on them;
-    TensorBoard is given up. ``say`` hears of either, once. ``silent`` writes nothing.
+    Writing never fails. Lines of metrics.jsonl for which there is no room wait, and :meth:`settle` insists on them; a
+    logger is given up. ``say`` hears of either, once. ``silent`` writes nothing. ``recipe`` is what loggers are told.
     """
 
     def __init__(
-        self, path: Path, step: int, say: Callable[[str], None] = lambda line: None, silent: bool = False
+        self,
+        path: Path,
+        step: int,
+        say: Callable[[str], None] = lambda line: None,
+        silent: bool = False,
+        loggers: Mapping[str, Logger] | None = None,
+        recipe: Mapping[str, Any] | None = None,
     ) -> None:
         self._file, self._say, self._silent = path / "metrics.jsonl", say, silent
         self._pending, self._told = b"", False
-        self._board: Any = None
+        self._feeds: list[feed.Feed] = []
         if silent:
             return
         kept = [line for line in self._lines() if line["step"] <= step]
         write_file(self._file, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._handle = self._file.open("ab", buffering=0)
-        with self._boarding():
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(path / "tensorboard"), purge_step=step + 1)
+        for name, logger in (loggers or {}).items():
+            self._feeds.append(feed.Feed(name, logger, path, recipe or {}, step, say))
 
     def _lines(self) -> list[dict[str, Any]]:
         found = []
@@ -72,15 +102,19 @@ class Log:
     def __enter__(self) -> Log:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._silent:
             return
+        for each in self._feeds:
+            each.end(complete=kind is None)
         with contextlib.suppress(OSError):
             self.settle()
         self._handle.close()
-        if self._board is not None:
-            with self._boarding():
-                self._board.close()
+        until = time.monotonic() + feed.PATIENCE
+        for each in self._feeds:
+            each.wait(until)
 
     def write(self, step: int, epoch: float, numbers: dict[str, float]) -> None:
         """Append one line."""
@@ -94,23 +128,10 @@ class Log:
             if not self._told:
                 self._say(f"WARNING: metrics.jsonl cannot be written ({error.strerror}); its lines wait for room")
             self._told = True
-        if self._board is not None:
-            with self._boarding():
-                for name, value in numbers.items():
-                    self._board.add_scalar(name, value, step)
+        for each in self._feeds:
+            each.write(step, numbers)
 
     def settle(self) -> None:
         """Write what waits; a checkpoint is not written before the numbers up to it are. Raises :class:`OSError`."""
         while self._pending:
             self._pending = self._pending[self._handle.write(self._pending) :]
-
-    @contextmanager
-    def _boarding(self) -> Iterator[None]:
-        """What TensorBoard does inside may fail, and then it is left out from there on."""
-        try:
-            yield
-        except Exception as error:  # whatever it is, the run does not depend on it
-            self._board = None
-            self._say(
-                f"WARNING: TensorBoard's file cannot be written ({' '.join(str(error).split())}); going on without"
-            )

@@ -37,6 +37,7 @@ SINGULAR = {
     "bench": "bench",
     "suites": "suite",
     "exports": "export",
+    "loggers": "logger",
 }
 CONTEXT = {
     "hosts": 1,

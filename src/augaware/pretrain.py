@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import wait
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from augaware.faults import LossWatch, diverged, resumable
 from augaware.health import Panel
 from augaware.hosts.base import Moment
 from augaware.initial import initialise, pinned
-from augaware.log import Clock, Log
+from augaware.log import Clock, Log, build_loggers, check_installed
 from augaware.memory import keep_freed
 from augaware.nets.base import build_encoder
 from augaware.nets.synchronised import synchronised
@@ -59,6 +60,7 @@ def start(recipe: Recipe, out: Path | str) -> Run:
         with group.agreeing():
             if group.first:
                 refuse_existing(out, resuming(out))  # before the images are read
+                check_installed(recipe.loggers)
             recipe = pinned(recipe).changed({"known": known(recipe.data)})
         with Display("reading images", total=1, silent=not group.first) as display:
             trainer = Trainer(recipe, display, group)
@@ -103,7 +105,7 @@ class Trainer:
         sharded = recipe.strategy == "fsdp" and self.group.world > 1
         with self.group.agreeing():  # a wrong spec is found before the images are read
             self.share = self.group.share(recipe.batch_size)
-            self.camera = Camera(recipe)
+            self.camera, self.loggers = Camera(recipe), build_loggers(recipe.loggers)
             self.camera.check_acting(recipe.channels or 3)
             draft = self._built(classes=1)
             if sharded:
@@ -189,7 +191,7 @@ class Trainer:
         with (
             resumable(run.path, None if silent else lambda: saver.step),
             Display(title, self.total_steps, run.path / "log.txt", start=step, silent=silent) as display,
-            Log(run.path, step, display.line, silent) as log,
+            Log(run.path, step, display.line, silent, self.loggers, asdict(recipe)) as log,
             Stop() as stop,
             saver,
         ):

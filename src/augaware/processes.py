@@ -25,7 +25,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.strategies.strategy import Strategy
 from torch import nn
-from torch._C._distributed_c10d import PrefixStore, Store
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -115,9 +115,9 @@ class Processes:
         self._rounds = 0
         self.watch: Watch | None = None
         if self.world > 1:
-            self._store = _met(started, patience)
+            self._store, beats = _met(started, patience)
             names = dict(enumerate(self.told(f"process {self.rank} of {self.world} on {socket.gethostname()}")))
-            self.watch = Watch(self._store, self.rank, names, patience)
+            self.watch = Watch(beats, self.rank, names, patience)
 
     def share(self, batch_size: int) -> int:
         """How many of a batch's images each process takes. Raises :class:`RequestError`."""
@@ -261,8 +261,8 @@ def precision(recipe: Recipe) -> Any:
     return {"fp32": "32-true", "bf16": "bf16-mixed"}[chosen]
 
 
-def _met(started: Started, patience: float) -> Store:
-    """The store, once all processes have come to it."""
+def _met(started: Started, patience: float) -> tuple[Store, Store]:
+    """Two connections to the store, once all processes have come to it."""
     query = f"rank={started.global_rank()}&world_size={started.world}"
     url = f"tcp://{started.main_address}:{started.main_port}/?{query}"
     try:
@@ -273,4 +273,15 @@ def _met(started: Started, patience: float) -> Store:
             f"{started.main_port} within {patience:g} s: {str(error).splitlines()[0]}"
         ) from None
     call = store.add(f"calls of {started.global_rank()}", 1)  # a program may train more than one run
-    return PrefixStore(f"run {call}", store)
+    return PrefixStore(f"run {call}", store), PrefixStore(f"run {call}", _again(store))
+
+
+def _again(store: Store) -> Store:
+    """A second connection to a store."""
+    if hasattr(store, "clone"):
+        return store.clone()
+    while isinstance(store, PrefixStore):  # an older torch cannot say a prefix, which is the attempt of torchrun
+        store = store.underlying_store
+    assert isinstance(store, TCPStore)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return PrefixStore(f"attempt {attempt}", TCPStore(store.host, store.port, is_master=False, wait_for_workers=False))

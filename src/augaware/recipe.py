@@ -73,6 +73,7 @@ class Recipe:
     precision: str = "auto"  # bf16 where the hardware computes it, else fp32
     engine: str = "auto"  # how views are made: fused where that works (CPU), else plain
     log_steps: int = 10
+    loggers: tuple[str, ...] = ()  # where numbers go beside metrics.jsonl and TensorBoard
     checkpoint_seconds: float = 30.0  # also at the end of each epoch; 0 is after every step
     checkpoints: int = 2  # how many are kept: the newest, and those before it
     snapshots: int = 0  # encoders kept along the way, evenly spaced, for curves over training

@@ -21,6 +21,8 @@ from augaware.nets.recomputed import stages
 from augaware.objective import Network, Objective
 from augaware.recipe import Recipe
 
+OLDEST = "2.11"  # of torch
+
 
 def check_shardable(objective: Objective, recipe: Recipe) -> None:
     """Raise :class:`RequestError` for what would be wrong in parts."""
@@ -32,6 +34,8 @@ def check_shardable(objective: Objective, recipe: Recipe) -> None:
     for reason, found in refused.items():
         if found:
             raise RequestError(f"strategy='fsdp': {reason}, which is not possible in parts; use --set strategy=ddp")
+    if torch.__version__ < OLDEST:  # 2.6 cannot do all that hosts do with weights in parts
+        raise RequestError(f"strategy='fsdp' needs torch {OLDEST} or newer, and this is {torch.__version__}; use ddp")
 
 
 class Shards:

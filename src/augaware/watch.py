@@ -43,7 +43,8 @@ class Beat:
 class Watch:
     """The beats of ``world`` processes; ``names`` says who each is, ``patience`` is in seconds.
 
-    ``shown`` hears the line of an end; ``leave`` then ends the process.
+    ``store`` is a connection of its own, held up by no one who waits. ``shown`` hears the line of an end; ``leave``
+    then ends the process.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Watch:
         shown: Callable[[str], None] = lambda line: print(f"augaware: {line}", file=sys.stderr, flush=True),
         leave: Callable[[int], None] = os._exit,
     ) -> None:
-        self._store, self.rank, self.names, self.patience = store.clone(), rank, names, patience
+        self._store, self.rank, self.names, self.patience = store, rank, names, patience
         self._shown, self._leave = shown, leave
         self._place, self._what, self._moved = 0, "starting", time.monotonic()
         self._beats: dict[int, Beat] = {}

@@ -24,6 +24,7 @@ ROOMS = {
     "benches": "bench",
     "suites": "suites",
     "exports": "exports",
+    "loggers": "loggers",
 }
 PUBLISHED = ("paper_", "augself_")  # how a recipe of a paper's own setting is called
 ANY = "images"  # the data of a recipe for images of one's own
