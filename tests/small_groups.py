@@ -137,8 +137,8 @@ def recorded(recipe: str, out: str, folder: str) -> None:
     taken: list[dict[str, Any]] = []
     original = Camera.take
 
-    def take(camera: Camera, plan: Any, pixels: Any, sizes: Any, index: Any, seed: int, epoch: int) -> Any:
-        views = original(camera, plan, pixels, sizes, index, seed, epoch)
+    def take(camera: Camera, plan: Any, pixels: Any, sizes: Any, index: Any, *given: Any) -> Any:
+        views = original(camera, plan, pixels, sizes, index, *given)
         taken.append({"index": index.clone(), "views": [{"image": v.image.clone(), **v.omega} for v in views]})
         return views
 

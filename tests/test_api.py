@@ -41,6 +41,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> augaware.Run:
     return augaware.pretrain("shapes(n=64)", out=out, set=settings, **SMALL)
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines as long as where no terminal says how long, whatever this runs in."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 # --- one set of names ---
 
 FUNCTIONS = {"eval": "evaluate"}  # a command whose function has another name: Python's own eval is another thing
@@ -52,7 +58,7 @@ ONLY_IN_COMMAND = {  # how it is printed, and what is a function of its own
     **{command: {"json"} for command in ("list", "recipes", "doctor")},
     "store": {"check"},
 }
-ONLY_IN_FUNCTION = {"analyse": {"told"}}  # hears, in lines, what the command prints beside the answer
+ONLY_IN_FUNCTION = {"analyse": {"told"}, "study": {"told"}}  # hears, in lines, what the command prints beside
 
 
 def commands() -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
 import pytest
 
-from augaware import demo as demo_module
 from augaware.cli import main
 from augaware.data.shapes import shapes_splits
 from augaware.demo_page import at_equal_quality, differences, page, table
 from augaware.errors import RequestError
 from augaware.report.page import Value
 
+demo_module = importlib.import_module("augaware.demo")  # the package's own name is the function
 FACTORS = {
     "object_hue": 0.5,
     "background_hue": 0.6,

@@ -412,7 +412,7 @@ def test_a_told_projector_is_told_what_is_known(recipe: Recipe, table: Path, tmp
     omega = {"hue": torch.tensor([[0.0], [2.0]]), "lamp": torch.zeros(2, 1), "season": torch.zeros(2, 1)}
     z = objective.online.g(y, omega)
     assert not torch.equal(z[0], z[1])
-    asked = subject(frozen, Shapes(24), 0, None, run)
+    asked = subject(frozen, Shapes(24), 0)
     assert json.loads((run.path / "recipe.json").read_text())["known"] == list(run.recipe.known) != []
     assert (run.path / "views.png").exists()
     found = ConditionCheck()(asked)

@@ -38,7 +38,7 @@ def precision(device: str) -> Chosen:
         if torch.cuda.is_bf16_supported():
             return Chosen("precision", "bf16", f"{name} multiplies it natively")
         return Chosen("precision", "fp32", f"{name} does not multiply bf16 natively")
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.11 does not say
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.11 does not say
     native = next((name for name in NATIVE if capabilities.get(name)), None)
     if native is not None:
         return Chosen("precision", "bf16", f"this CPU multiplies it natively: {native}")

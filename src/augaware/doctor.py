@@ -29,6 +29,7 @@ OPTIONAL = {
     "onnxruntime": "export --to onnx: pip install 'augaware[onnx]'",
     "onnxscript": "export --to onnx: pip install 'augaware[onnx]'",
     "tifffile": "reads TIFF images of many channels: pip install 'augaware[microscopy]'",
+    "imagecodecs": "reads compressed TIFF images: pip install 'augaware[microscopy]'",
     "lightning": "the adapter for Lightning: pip install 'augaware[lightning]'",
     "wandb": "the logger wandb: pip install 'augaware[wandb]'",
     "mlflow": "the logger mlflow: pip install 'augaware[mlflow]'",

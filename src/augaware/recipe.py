@@ -11,7 +11,6 @@ from typing import Any, get_type_hints
 
 from augaware.errors import RequestError, did_you_mean
 from augaware.reading import Reading
-from augaware.spaces import known_spaces
 
 OPTIMIZERS = ("sgd", "adamw", "lars")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -116,7 +115,10 @@ class Recipe:
         if self.warmup_epochs > self.epochs:
             raise RequestError(f"warmup_epochs={self.warmup_epochs:g} is longer than the run, epochs={self.epochs}")
         self._check_channels()
-        known_spaces(self.known)
+        if self.known:
+            from augaware.spaces import known_spaces  # torch, which a recipe does without
+
+            known_spaces(self.known)
         choices = {"optimizer": OPTIMIZERS, "precision": PRECISIONS, "device": DEVICES, "strategy": STRATEGIES}
         for name, accepted in choices.items():
             if getattr(self, name) not in accepted:

@@ -8,12 +8,12 @@ import typer
 
 
 def check(
-    plugin: Annotated[str, typer.Argument(help="such as my_lab.dim or 'my_lab.dim(low=0.2)'; or a name of ours")],
+    spec: Annotated[str, typer.Argument(help="such as my_lab.dim or 'my_lab.dim(low=0.2)'; or a name of ours")],
 ) -> None:
     """Try the laws of its kind on an augmentation, a host, an awareness or a task of yours."""
     import augaware
 
-    verdicts = augaware.check(plugin)
+    verdicts = augaware.check(spec)
     for verdict in verdicts:
         typer.echo(f"{'holds ' if verdict.holds else 'BROKEN'}  {verdict.law}")
         if not verdict.holds:
