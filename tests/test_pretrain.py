@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from augaware import log
 from augaware.checkpoint import Run
 from augaware.errors import RequestError
 from augaware.pretrain import start
@@ -84,6 +86,17 @@ def test_a_run_folder_holds_what_the_contract_names(train: Callable[..., Path]) 
     assert "pretraining: tiny(widths=(8, 16)) with simclr(), aware vanilla" in text
     assert "done: 12 steps" in text
     assert not list(run.rglob("*.draft"))
+
+
+def test_the_shares_of_time_are_those_of_the_seconds_since_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([100.0, 104.0, 106.0])
+    monkeypatch.setattr(log, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    clock = log.Clock()
+    clock.add(8, views=0.5)
+    clock.add(8, views=0.5)
+    assert clock.rates(waited=1.0) == {"images_per_second": 4.0, "data_wait": 0.25, "views_share": 0.25}
+    clock.add(8, views=0.0)
+    assert clock.rates(waited=2.0) == {"images_per_second": 4.0, "data_wait": 0.5, "views_share": 0.0}
 
 
 def test_snapshots_are_encoders_along_the_way_and_the_last_is_the_export(train: Callable[..., Path]) -> None:

@@ -64,7 +64,7 @@ def export(frozen: Frozen, to: str, out: Path | str, run: Path | None = None) ->
             f"pip install {' '.join(missing)}"
         )
     if not out.name.endswith(form.ending):
-        raise RequestError(f"--out {str(out)!r} must end in {form.ending} for --to {to!r}")
+        raise RequestError(f"--out {str(out)!r} must end in {form.ending} for --to {to!r}: {out.name + form.ending!r}")
     refuse_existing(out)
     pixels = shown(frozen.size, frozen.channels)
     frozen.check_size()
