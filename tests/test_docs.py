@@ -126,6 +126,9 @@ def furnish(page: str, room: Path, workshop: Path) -> None:
 # --- what runs
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.*(num_workers|logging interval|tensorboard|isinstance.treespec|GPU).*"
+)  # Lightning's
 @pytest.mark.parametrize("page", WITH_PYTHON)
 def test_the_python_of_a_page_runs(page: str, room: Path, workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = "\n".join(text for kind, title, text in blocks(page) if kind == "python" and not title)

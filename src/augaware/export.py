@@ -60,7 +60,7 @@ def export(frozen: Frozen, to: str, out: Path | str, run: Path | None = None) ->
     missing = [name for name in form.packages if importlib.util.find_spec(name) is None]
     if missing:
         raise RequestError(
-            f"--to {to!r}: {', '.join(missing)} is not installed, and what is written is read back with it; "
+            f"--to {to!r}: not installed: {', '.join(missing)}; what is written is read back with it: "
             f"pip install {' '.join(missing)}"
         )
     if not out.name.endswith(form.ending):
