@@ -207,7 +207,7 @@ def place(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an environment, ``env``, that holds the wheel, what it depends on, and nothing else."""
     place = tmp_path_factory.mktemp("elsewhere")
     uv("venv", "--quiet", "--python", sys.executable, place / "env")
-    uv("pip", "install", "--quiet", "--python", place / "env/bin/python", *built.glob("*.whl"))
+    uv("pip", "install", "--quiet", "--compile-bytecode", "--python", place / "env/bin/python", *built.glob("*.whl"))
     return place
 
 

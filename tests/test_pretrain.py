@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 from collections.abc import Callable
@@ -147,6 +148,19 @@ def test_a_collapsed_network_is_called_collapsed(
     assert "collapsed" in warnings[-1]
     assert "Lower the learning rate" in warnings[-1]
     assert "WARNING: the embeddings have collapsed" in capsys.readouterr().err
+
+
+def test_a_run_says_what_it_chose_and_the_library_under_it_nothing(small: Recipe, tmp_path: Path) -> None:
+    heard: list[str] = []
+    listener, logger = logging.Handler(), logging.getLogger("lightning_fabric")
+    listener.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    level = logger.level
+    logger.addHandler(listener)
+    try:
+        start(small.changed({"epochs": 1, "precision": "bf16"}), tmp_path / "run")
+    finally:
+        logger.removeHandler(listener)
+    assert (heard, logger.level) == ([], level)
 
 
 def test_bf16_trains_and_keeps_float32_weights(train: Callable[..., Path]) -> None:
