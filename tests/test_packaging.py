@@ -161,11 +161,12 @@ def train(folder: str, out: str) -> dict[str, object]:
     return {"count": len(list(found))}
 '''
 WRONG = '''
-"""A user's file with a mistake."""
+"""A user's file with two mistakes."""
 
 import augaware
 
 augaware.pretrain("photos", out="run", epochs="many")
+augaware.pretrian("photos", out="run")
 '''
 
 
@@ -295,3 +296,4 @@ def test_a_users_file_type_checks_against_what_is_installed(place: Path) -> None
     done = subprocess.run([*map(str, mypy), "wrong.py"], cwd=place, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert 'Argument "epochs" to "pretrain" has incompatible type "str"' in done.stdout
+    assert 'Module has no attribute "pretrian"' in done.stdout
