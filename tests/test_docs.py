@@ -2,8 +2,8 @@
 
 A fence ``python`` runs as it stands, in one namespace a page, in a folder that holds FOLDER, a folder of images, and
 ROOT, a folder of data sets; ``console`` commands run too; ``sh`` is read by the real command line and not run (too
-long, several processes, a download). Trainings are made small on the way. What waits for a part that is not there is
-skipped by name.
+long, several processes, a download); ``py`` shows another library, and stands in the tests of what it shows.
+Trainings are made small on the way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +39,6 @@ FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TITLE = re.compile(r'title="([^"]+)"')
 TINY: dict[str, Any] = {"encoder": "timm/test_resnet", "size": 32, "epochs": 1, "batch_size": 8, "device": "cpu"}
 TINY |= {"precision": "fp32", "health_images": 8, "checkpoint_seconds": 1e6}
-# A part that others build -> whether it is there, and what on a page needs it.
-WAITS: Mapping[str, tuple[Callable[[], bool], str]] = {
-    "exports": (lambda: "import_official" in augaware._PUBLIC, r"import-official|--to (?!detectron2)|to=\"timm"),
-    "recipes": (lambda: "recipes" in augaware._PUBLIC, r"augaware recipes"),
-    "Run": (lambda: "Run" in augaware._PUBLIC, r"augaware\.\w+\(run\b"),
-    "presets": (lambda: lookup.has("recipes", "histology"), r"--recipe (?:flowers|histology)\b"),
-    "parts": (lambda: importlib.util.find_spec("augaware.parts") is not None, r"augaware import parts|augaware\.parts"),
-    "loggers": (lambda: importlib.util.find_spec("augaware.loggers") is not None, r"loggers="),
-}
-
-
-def waiting(text: str) -> list[str]:
-    """The parts that ``text`` needs and that are not there."""
-    return [name for name, (there, needed) in WAITS.items() if re.search(needed, text) and not there()]
 
 
 def blocks(page: str) -> list[tuple[str, str, str]]:
@@ -140,12 +126,13 @@ def furnish(page: str, room: Path, workshop: Path) -> None:
 # --- what runs
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.*(num_workers|logging interval|tensorboard|isinstance.treespec|GPU).*"
+)  # Lightning's
 @pytest.mark.parametrize("page", WITH_PYTHON)
 def test_the_python_of_a_page_runs(page: str, room: Path, workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = "\n".join(text for kind, title, text in blocks(page) if kind == "python" and not title)
     code = "\n".join(line for line in code.splitlines() if "--8<--" not in line)
-    if missing := waiting(code):
-        pytest.skip(f"waits for {', '.join(missing)}")
     furnish(page, room, workshop)
     torch.manual_seed(0)
     exec(compile(code, page, "exec"), {"__name__": "page"})
@@ -154,20 +141,12 @@ def test_the_python_of_a_page_runs(page: str, room: Path, workshop: Path, capsys
 @pytest.mark.parametrize("page", WITH_COMMANDS)
 def test_the_commands_of_a_page_run(page: str, room: Path, workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     furnish(page, room, workshop)
-    missing: list[str] = []
     for line in commands(page, ("console",)):
-        if waits := waiting(line):
-            missing += waits
-            continue
         assert main(arguments(line)) == 0, f"{line}\n{capsys.readouterr().err}"
-    if missing:
-        pytest.skip(f"the others ran; waits for {', '.join(dict.fromkeys(missing))}")
 
 
 @pytest.mark.parametrize(("page", "line"), EVERY, ids=lambda value: str(value)[:60])
 def test_a_command_is_one_that_the_command_line_understands(page: str, line: str) -> None:
-    if missing := waiting(line):
-        pytest.skip(f"waits for {', '.join(missing)}")
     name, *rest = arguments(line)
     group = typer.main.get_command(app)
     command = group.get_command(None, name)  # type: ignore[attr-defined]
@@ -195,11 +174,9 @@ def test_commands_and_functions_that_the_text_names_exist() -> None:
     for page, path in PAGES.items():
         text = path.read_text()
         for name in re.findall(r"`augaware ([a-z][a-z-]*)", text):
-            if not waiting(f"augaware {name}"):
-                assert group.get_command(None, name) is not None, f"{page}: augaware {name}"  # type: ignore[attr-defined]
+            assert group.get_command(None, name) is not None, f"{page}: augaware {name}"  # type: ignore[attr-defined]
         for name in re.findall(r"`augaware\.(\w+)\(", text):
-            if not waiting(f"augaware.{name}(run"):
-                assert hasattr(augaware, name), f"{page}: augaware.{name}"
+            assert hasattr(augaware, name), f"{page}: augaware.{name}"
 
 
 def test_every_page_of_a_plug_in_shows_a_file_and_commands_for_it() -> None:
@@ -304,8 +281,6 @@ def test_the_site_is_built_strictly_and_asks_no_other_server(tmp_path: Path) -> 
     pytest.importorskip("mkdocs", reason="the site is built by mkdocs-material and mkdocstrings")
     pytest.importorskip("material", reason="the site is built by mkdocs-material and mkdocstrings")
     pytest.importorskip("mkdocstrings", reason="the site is built by mkdocs-material and mkdocstrings")
-    if not lookup.has("augment", "stain"):
-        pytest.skip("waits for stain, which a page shows")
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")],

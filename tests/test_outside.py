@@ -1,6 +1,7 @@
 """Someone outside the repository follows the pages of docs/add to the letter: files, commands, what they promise.
 
-The files are the fences with a title, the commands those of the page, in a shell with that folder as working directory.
+The files are the fences with a title, the commands those of the page: one page in a shell of its own, with that folder
+as working directory, the others by the same command line in this process, where torch is imported already.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from torchvision.transforms.functional import to_pil_image
 
 import augaware
 from augaware import lookup
+from augaware.cli import main
 from augaware.data.shapes import Shapes
 from augaware.laws import augmentation, awareness, host, task
 from augaware.pretrain import start
@@ -26,6 +30,7 @@ DOCS = Path(__file__).parents[1] / "docs" / "add"
 FILE = re.compile(r'^```python title="([^"]+)"\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 COMMANDS = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LAWS = {"augmentation": augmentation.LAWS, "host": host.LAWS, "awareness": awareness.LAWS, "task": task.LAWS}
+SHELL = "task"  # the page whose commands are processes
 # page -> the file of numbers that its last command leaves, and one that must be in it
 LEAVES = {
     "augmentation": ("runs/dim/metrics.jsonl", "loss/augself/dim"),
@@ -67,17 +72,40 @@ def data_sets(root: Path) -> None:
             to_pil_image(source.load(index)).save(home / f"{index}.png")
 
 
+@pytest.fixture
+def imported() -> Iterator[None]:
+    """What a page's file is imported as is forgotten at the end."""
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_lab"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize("page", LEAVES)
-def test_a_plug_in_is_added_from_the_docs_alone(page: str, tmp_path: Path, shell: dict[str, str]) -> None:
+def test_a_plug_in_is_added_from_the_docs_alone(
+    page: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (name,) = written(page, tmp_path)
     if page == "task":
         data_sets(tmp_path / "ROOT")
     lines = "\n".join(COMMANDS.findall((DOCS / f"{page}.md").read_text(encoding="utf-8")))
     assert re.search(rf"augaware check \"?{re.escape(name)}", lines)
-    done = subprocess.run(["bash", "-e", "-c", lines], cwd=tmp_path, env=shell, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("holds ") == len(LAWS[page])
-    assert "BROKEN" not in done.stdout
+    if page == SHELL:
+        shell = request.getfixturevalue("shell")
+        done = subprocess.run(["bash", "-e", "-c", lines], cwd=tmp_path, env=shell, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        printed = done.stdout
+    else:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        capsys = request.getfixturevalue("capsys")
+        for line in lines.splitlines():
+            program, *arguments = shlex.split(line)
+            assert program == "augaware"
+            assert main(arguments) == 0, f"{line}\n{capsys.readouterr().err}"
+        printed = capsys.readouterr().out
+    assert printed.count("holds ") == len(LAWS[page])
+    assert "BROKEN" not in printed
     files, number = LEAVES[page]
     (left,) = tmp_path.glob(files)
     assert f'"{number}"' in left.read_text()

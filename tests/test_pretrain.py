@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from augaware import log
 from augaware.checkpoint import Run
 from augaware.errors import RequestError
 from augaware.pretrain import start
@@ -86,6 +89,17 @@ def test_a_run_folder_holds_what_the_contract_names(train: Callable[..., Path]) 
     assert not list(run.rglob("*.draft"))
 
 
+def test_the_shares_of_time_are_those_of_the_seconds_since_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([100.0, 104.0, 106.0])
+    monkeypatch.setattr(log, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    clock = log.Clock()
+    clock.add(8, views=0.5)
+    clock.add(8, views=0.5)
+    assert clock.rates(waited=1.0) == {"images_per_second": 4.0, "data_wait": 0.25, "views_share": 0.25}
+    clock.add(8, views=0.0)
+    assert clock.rates(waited=2.0) == {"images_per_second": 4.0, "data_wait": 0.5, "views_share": 0.0}
+
+
 def test_snapshots_are_encoders_along_the_way_and_the_last_is_the_export(train: Callable[..., Path]) -> None:
     run = train(health_images=32, checkpoint_seconds=0.0, snapshots=3, log_steps=5)
     found = sorted(file.name for file in (run / "snapshots").glob("*.safetensors"))
@@ -134,6 +148,19 @@ def test_a_collapsed_network_is_called_collapsed(
     assert "collapsed" in warnings[-1]
     assert "Lower the learning rate" in warnings[-1]
     assert "WARNING: the embeddings have collapsed" in capsys.readouterr().err
+
+
+def test_a_run_says_what_it_chose_and_the_library_under_it_nothing(small: Recipe, tmp_path: Path) -> None:
+    heard: list[str] = []
+    listener, logger = logging.Handler(), logging.getLogger("lightning_fabric")
+    listener.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    level = logger.level
+    logger.addHandler(listener)
+    try:
+        start(small.changed({"epochs": 1, "precision": "bf16"}), tmp_path / "run")
+    finally:
+        logger.removeHandler(listener)
+    assert (heard, logger.level) == ([], level)
 
 
 def test_bf16_trains_and_keeps_float32_weights(train: Callable[..., Path]) -> None:

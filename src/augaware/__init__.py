@@ -73,13 +73,15 @@ __all__ = [  # without list: "from augaware import *" leaves Python's own as it 
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``import augaware`` does not wait for torch."""
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'augaware' has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # or every misspelt name would be one of type Any
 
-    return getattr(import_module(_PUBLIC[name]), name)
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used, so that ``import augaware`` does not wait for torch."""
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'augaware' has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(_PUBLIC[name]), name)
 
 
 class _Package(ModuleType):

@@ -60,11 +60,11 @@ def export(frozen: Frozen, to: str, out: Path | str, run: Path | None = None) ->
     missing = [name for name in form.packages if importlib.util.find_spec(name) is None]
     if missing:
         raise RequestError(
-            f"--to {to!r}: {', '.join(missing)} is not installed, and what is written is read back with it; "
+            f"--to {to!r}: not installed: {', '.join(missing)}; what is written is read back with it: "
             f"pip install {' '.join(missing)}"
         )
     if not out.name.endswith(form.ending):
-        raise RequestError(f"--out {str(out)!r} must end in {form.ending} for --to {to!r}")
+        raise RequestError(f"--out {str(out)!r} must end in {form.ending} for --to {to!r}: {out.name + form.ending!r}")
     refuse_existing(out)
     pixels = shown(frozen.size, frozen.channels)
     frozen.check_size()

@@ -8,6 +8,7 @@ the same line. The tensors' way is :mod:`augaware.distributed`.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import socket
 import time
@@ -231,6 +232,11 @@ def fabric(group: Processes, recipe: Recipe, some_unused: bool, shard: Callable[
 
     ``some_unused``: a step does not use all parameters. ``shard`` divides a module over a mesh, for FSDP.
     """
+    with _silent("lightning_fabric"):
+        return _fabric(group, recipe, some_unused, shard)
+
+
+def _fabric(group: Processes, recipe: Recipe, some_unused: bool, shard: Callable[..., nn.Module]) -> Fabric:
     if group.world == 1:
         return Fabric(accelerator=recipe.device, devices=1, precision=precision(recipe))
     buffers = "forward_sync_buffers"  # torch 2.15's name of broadcast_buffers
@@ -251,6 +257,18 @@ def fabric(group: Processes, recipe: Recipe, some_unused: bool, shard: Callable[
     )
     made.launch()
     return made
+
+
+@contextmanager
+def _silent(library: str) -> Iterator[None]:
+    """Without what ``library`` tells meanwhile of what it does: a run says that itself."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def precision(recipe: Recipe) -> Any:

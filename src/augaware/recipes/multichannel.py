@@ -1,4 +1,4 @@
-"""Images that are no pictures: microscopy, remote sensing, any number of channels of 8 or 16 bits."""
+"""A preset by domain: no pictures but microscopy, remote sensing, any number of channels of 8 or 16 bits."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ def multichannel(channels: int = 1, size: int = 96) -> Recipe:
     augaware pretrain --recipe "multichannel(channels=5)" --data CELLS --out runs/cells
     """
     augment = [spec if spec != "exposure()" else f"exposure(channels={channels})" for spec in MULTICHANNEL_AUGMENT]
-    return Recipe(data="cells", channels=channels, augment=tuple(augment), size=size)
+    return Recipe(data="images", channels=channels, augment=tuple(augment), size=size)
