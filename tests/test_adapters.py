@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -138,11 +139,21 @@ def test_lightning_trains_as_our_own_loop(lightning: Any, tmp_path: Path) -> Non
 def test_a_callback_adds_augself_to_anybody_s_module(lightning: Any, tmp_path: Path) -> None:
     from augaware.adapters.lightning import AugSelfCallback, HealthCallback
 
+    def decorated(step: Any) -> Any:
+        """As decorators of timers and profilers are, which leave ``__wrapped__``."""
+
+        @functools.wraps(step)
+        def inner(*given: Any) -> Any:
+            return step(*given)
+
+        return inner
+
     class Theirs(lightning.LightningModule):  # type: ignore
         def __init__(self, told: bool = True, trained: bool = True) -> None:
             super().__init__()
             self.f, self.told, self.trained = features(), told, trained
 
+        @decorated
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             (v1, v2), _ = batch
             y1, y2 = self.f(v1.image), self.f(v2.image)
