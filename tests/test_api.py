@@ -118,6 +118,13 @@ def test_a_run_is_a_path_with_its_recipe_and_its_numbers(run: augaware.Run) -> N
     assert pickle.loads(pickle.dumps(run)).path == run.path
 
 
+def test_runs_of_one_folder_are_equal_and_go_to_other_processes(run: augaware.Run) -> None:
+    again = augaware.Run(str(run))
+    assert again == run
+    assert len({run, again, pickle.loads(pickle.dumps(run))}) == 1
+    assert run != run.path  # a path says nothing of what is there
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"is not a run folder: it has no recipe\.json"):
         augaware.Run(tmp_path)

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "loggers": LEAVES,
     "laws": LEAVES
     | {"augment", "checkpoint", "data", "frozen", "hosts.base", "nets", "objective", "recipe", "tasks.base"},
-    "parts": LEAVES | {"augment", "awareness", "data.decode", "hosts.base", "nets", "objective", "recipe"},
+    "parts": LEAVES | {"augment", "awareness", "data.given", "hosts.base", "nets", "objective", "recipe"},
     "adapters": LEAVES | {"awareness.base", "hosts.base", "initial", "nets", "objective", "optim", "parts", "recipe"},
     "log": LEAVES | {"loggers"},
     "health": LEAVES | {"augment", "data", "nets", "objective"},
@@ -61,10 +61,11 @@ MAY_IMPORT = {
     "processes": LEAVES | {"recipe"},
     "pretrain": LEAVES
     | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
-    | {"hosts.base", "optim", "faults", "initial", "processes", "sharded", "state", "telling"},
+    | {"hosts.base", "optim", "faults", "images", "initial", "processes", "sharded", "state", "telling"},
     "state": LEAVES | {"checkpoint", "objective", "processes", "recipe", "saves", "sharded"},
+    "images": LEAVES | {"checkpoint", "data", "recipe"},
     "initial": LEAVES | {"checkpoint", "nets", "recipe"},
-    "replay": LEAVES | {"checkpoint", "data", "faults", "pretrain"},
+    "replay": LEAVES | {"checkpoint", "data", "faults", "images", "pretrain"},
     "telling": LEAVES | {"augment", "data", "picture", "processes", "recipe"},
     **dict.fromkeys(("__init__", "api", "cli", "commands", "demo", "demo_page"), ANYTHING),
 }

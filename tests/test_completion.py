@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from augaware import lookup
 from augaware.api.listing import ROOMS
@@ -22,8 +23,7 @@ def asked(words: str, shell: str = "bash") -> list[str]:
     if shell != "bash":
         ask = {"_AUGAWARE_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": words}
         ask |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"} if shell == "fish" else {}
-    command = [sys.executable, "-m", "augaware.cli"]
-    done = subprocess.run(command, env=os.environ | ask, capture_output=True, text=True, timeout=60)
+    done = CliRunner().invoke(app, [], env=ask, prog_name="augaware")
     assert done.stderr == ""
     return done.stdout.splitlines()
 
@@ -41,6 +41,9 @@ def asked(words: str, shell: str = "bash") -> list[str]:
         ("augaware analyse runs/x --analysis s", "analysis", "s"),
         ("augaware recipes d", "recipes", "d"),
         ("augaware bench ", "bench", ""),
+        ("augaware export runs/x --to t", "exports", "t"),
+        ("augaware import-official x.pth --encoder res", "nets", "res"),
+        ("augaware check fl", "augment", "fl"),
         ("augaware doctor --data . --download c", "data.datasets", "c"),
     ],
 )

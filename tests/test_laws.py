@@ -220,6 +220,10 @@ def test_an_error_in_the_code_of_a_plug_in_is_what_is_found(monkeypatch: pytest.
         ("nothing", "check 'nothing': no plug-in has this name"),
         ("pathlib", "no plug-in has this name"),
         ("no_such_lab.dim", "cannot import the module 'no_such_lab'"),
+        (
+            "tiny",
+            "check 'tiny': is of the kind encoder, which has no laws; accepted: augmentation, host, awareness, task",
+        ),
         ("flip(q=1)", "unknown argument 'q'"),
         ("flip(p=2)", "p=2 is not a probability"),
         ("augaware.recipes.demo", "is none of these: Augmentation, Host, Awareness, Task"),

@@ -22,7 +22,7 @@ from augaware.cli import main
 from augaware.errors import RequestError
 from augaware.log import build_loggers
 from augaware.loggers import feed
-from augaware.loggers.base import Logger
+from augaware.loggers.base import Logger, remember, remembered
 from augaware.pretrain import resume, start
 from augaware.recipe import Recipe
 from small_runs import CLOCK, assert_same_run, numbers, start_and_kill
@@ -412,3 +412,13 @@ def test_every_logger_says_how_it_is_installed() -> None:
     for name, logger in build_loggers(["wandb()", "mlflow()"]).items():
         assert logger.package == name
         assert "pip install" in logger.install
+
+
+@pytest.mark.parametrize(
+    "left", ['"../../elsewhere"', '"a/b"', '""', '"-x"', "3", "[1]", '"x\\u0000y"', f'"{"x" * 200}"']
+)
+def test_what_a_stranger_left_as_a_name_is_not_known(left: str, tmp_path: Path) -> None:
+    remember(tmp_path, "wandb", "0a1-b_2")
+    assert remembered(tmp_path, "wandb") == "0a1-b_2"
+    (tmp_path / "loggers" / "wandb.json").write_text(left)
+    assert remembered(tmp_path, "wandb") is None

@@ -146,9 +146,9 @@ def test_each_layout_gives_the_encoder_in_it(
     done = import_official(tmp_path / "ckpt-3.pth", tmp_path / "out")
     assert (done.encoder, done.taken, dict(done.left_out)) == ("resnet18", repr(taken), left)
     assert sorted(path.name for path in done.path.iterdir()) == ["config.json", "encoder.safetensors"]
-    x = torch.randn(2, 3, 48, 48)
-    for encoder in (done.path, done.path / "encoder.safetensors"):
-        assert torch.allclose(load_encoder(str(encoder), device="cpu")(x), features(network, x), atol=1e-6)
+    x = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    for encoder in (done.path, done.path / "encoder.safetensors"):  # in another order of memory, and so of sums
+        assert torch.allclose(load_encoder(str(encoder), device="cpu")(x), features(network, x), atol=1e-5)
 
 
 def test_the_kind_of_resnet_and_its_input_are_read_off_the_checkpoint(network: nn.Module, tmp_path: Path) -> None:
@@ -300,3 +300,58 @@ def test_what_was_imported_goes_on_to_the_other_library(network: nn.Module, tmp_
     assert export(load_encoder(str(made.path), size=32, device="cpu"), "timm", tmp_path / "again").difference <= 1e-5
     assert json.loads((done.path / "config.json").read_text())["pretrained_cfg"]["mean"] == STL10["mean"]
     assert "resnet18" in made._repr_html_()
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: w.to_sparse(), "torch.sparse_coo"),
+        (lambda w: w.to("meta"), "on meta"),
+        (lambda w: w.int(), "torch.int32"),
+        (lambda w: w.to(torch.complex64), "torch.complex64"),
+        (lambda w: w.sum(), r"the shape \(\)"),
+    ],
+)
+def test_tensors_that_are_no_plain_numbers_are_refused(
+    change: Callable[[Tensor], Tensor], said: str, network: nn.Module, tmp_path: Path
+) -> None:
+    torch.save(bare(network) | {"conv1.weight": change(network.conv1.weight.detach())}, tmp_path / "x.pth")  # type: ignore[operator, union-attr]
+    with pytest.raises(RequestError, match=f"does not fit 'resnet18': 'conv1.weight' .*{said}") as refused:
+        import_official(tmp_path / "x.pth", tmp_path / "out")
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_of_a_stranger_reach_no_terminal(network: nn.Module, tmp_path: Path) -> None:
+    torch.save({"backbone": bare(network), "\x1b[31m\nred": {"x": torch.zeros(1)}}, tmp_path / "x.pth")
+    (tmp_path / "args.json").write_text(json.dumps({"dataset": "stl10\x1b[31m" + 1000 * "x"}))
+    said = str(import_official(tmp_path / "x.pth", tmp_path / "out"))
+    assert said.isprintable()
+    assert len(said) < 400
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"size": "big"}, {"size": -1}, {"size": True}, {"mean": 3}, {"mean": [1, 2]}, {"mean": ["a", "b", "c"]}),
+        *({"std": [0, 0, 0]}, {"pixel_range": 3}, {"pixel_range": [9, 1]}),
+    ],
+)
+def test_a_folder_whose_input_makes_no_sense_is_said_to_be_damaged(
+    given: dict[str, Any], network: nn.Module, tmp_path: Path
+) -> None:
+    save_file(bare(network), tmp_path / "encoder.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"encoder": "resnet18", **given}))
+    with pytest.raises(RequestError, match=r"config\.json' is damaged: ") as refused:
+        load_encoder(tmp_path, device="cpu")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_has_its_own_name(network: nn.Module, tmp_path: Path) -> None:
+    torch.save(bare(network), tmp_path / "x.pth")
+    for name in ("one", "two/export"):
+        import_official(tmp_path / "x.pth", tmp_path / name)
+    names = [load_encoder(tmp_path / name, device="cpu").name for name in ("one", "two/export")]
+    assert names == ["one", "two"]
+    assert load_encoder(tmp_path / "one" / "encoder.safetensors", device="cpu").name == "encoder"

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from augaware.recipe import Recipe
 from augaware.tasks.kept import Kept
 
 ACCEPTED = "a run folder, an export/ folder of one, timm/NAME, random/NAME or a .safetensors file"
-WEIGHTS = Path(EXPORT).name
+EXPORTS, WEIGHTS = Path(EXPORT).parts
 Named = str | os.PathLike[str]
 AnyEncoder = Named | nn.Module  # ENCODER in Python: by name, or the network itself
 DEFAULT = Recipe(data="")
@@ -132,7 +132,8 @@ def _by_name(encoder: str, architecture: str | None) -> Frozen:
     if encoder.endswith(".safetensors"):
         return _from_file(path, architecture)
     if (path / WEIGHTS).is_file():
-        return _from_file(path / WEIGHTS, architecture)
+        folder = path.absolute()
+        return _from_file(path / WEIGHTS, architecture, (folder.parent if folder.name == EXPORTS else folder).name)
     if path.is_dir():
         return _from_run(Run.open(path))
     if encoder.startswith("random/"):
@@ -228,7 +229,7 @@ def freeze(
     return Frozen(f, name or given["name"], {}, size, mean, std, reading=reading)
 
 
-def _from_file(path: Path, architecture: str | None) -> Frozen:
+def _from_file(path: Path, architecture: str | None, name: str = "") -> Frozen:
     if not path.is_file():
         raise RequestError(f"encoder {str(path)!r}: there is no such file")
     config = _config(path)
@@ -239,13 +240,22 @@ def _from_file(path: Path, architecture: str | None) -> Frozen:
         )
     if architecture is None:
         lookup.check_trusted([spec], str(path.with_name("config.json")))
+    given = _input(config, path.with_name("config.json"))
     f = build_encoder(spec)
     load_weights(f, path)
-    size, mean, std = (config.get(key, getattr(DEFAULT, key)) for key in ("size", "mean", "std"))
-    reading = PICTURES
-    if "pixel_range" in config:  # of files that are read as they are
-        reading = Reading(len(mean), tuple(config["pixel_range"]))
-    return Frozen(f, path.stem, {}, size, mean, std, spec, reading)
+    return Frozen(f, name or path.stem, {}, given.size, given.mean, given.std, spec, given.reading)
+
+
+def _input(config: Mapping[str, Any], file: Path) -> Recipe:
+    """What an export says of its input, as the fields of a recipe that say it; Raises :class:`RequestError`."""
+    said = {key: config[key] for key in ("size", "mean", "std", "pixel_range") if key in config}
+    mean = said.get("mean")
+    if isinstance(mean, list) and (len(mean) != 3 or "pixel_range" in said):  # of files that are read as they are
+        said["channels"] = len(mean)
+    try:
+        return DEFAULT.changed(said)
+    except RequestError as error:
+        raise RequestError(f"{str(file)!r} is damaged: {error}") from None
 
 
 def _config(weights: Path) -> dict[str, Any]:

@@ -63,10 +63,11 @@ class Imported:
 
     def __str__(self) -> str:
         left = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
-        return (
+        said = (
             f"wrote {self.path / Path(EXPORT).name}: {self.encoder}, the tensors of {self.taken}; images of "
             f"{self.size} px {self.because}; left out: {left or 'nothing'}"
         )
+        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in said)  # names are a stranger's
 
     def __repr__(self) -> str:
         return str(self)
@@ -99,6 +100,11 @@ def import_official(file: Path | str, out: Path | str, encoder: str | None = Non
                 f"checkpoint {str(file)!r} does not fit {spec!r}: {prefix + key!r} has the shape "
                 f"{tuple(found[key].shape)}, not {tuple(ours.shape)}"
             )
+        if key in found and not _plain(found[key], ours):
+            raise RequestError(
+                f"checkpoint {str(file)!r} does not fit {spec!r}: {prefix + key!r} is of {found[key].dtype}, "
+                f"{found[key].layout}, on {found[key].device}; accepted: plain numbers as those of {ours.dtype}"
+            )
     f.backbone.load_state_dict({key: found.get(key, ours) for key, ours in own.items()})
     setting, because = _setting(file, spec)
     config = {"encoder": spec, "dim": f.dim, **setting, "imported_from": file.name}
@@ -110,6 +116,13 @@ def import_official(file: Path | str, out: Path | str, encoder: str | None = Non
         _owner(key, prefix) for key in tensors if key.removeprefix(prefix) not in own or not key.startswith(prefix)
     )
     return Imported(out, spec, int(setting["size"]), because, repr(prefix.rstrip(".") or file.name), dict(rest))
+
+
+def _plain(found: Tensor, ours: Tensor) -> bool:
+    """Whether one can be copied into the other: not sparse, quantised or empty, nor numbers of another kind."""
+    whole = found.layout == torch.strided and found.device.type == "cpu" and not found.is_quantized
+    kind = found.is_floating_point(), found.is_complex()
+    return whole and kind == (ours.is_floating_point(), ours.is_complex())
 
 
 def _read(file: Path) -> Any:
@@ -187,14 +200,14 @@ def _resnet(weights: Mapping[str, Tensor], file: Path) -> str:
             f"checkpoint {str(file)!r}: a ResNet with {made['layers']} blocks of this width is none of "
             f"{', '.join(RESNETS.values())}; say which with --encoder, such as torchvision/wide_resnet50_2"
         )
-    return spec if weights["conv1.weight"].shape[-1] != 3 else f"{spec}(stem='cifar')"
+    return spec if weights["conv1.weight"].shape[-1:] != (3,) else f"{spec}(stem='cifar')"
 
 
 def _setting(file: Path, spec: str) -> tuple[dict[str, Any], str]:
     """The input that the encoder had: as args.json beside the checkpoint says, else the papers' with this network."""
     try:
         data = json.loads(file.with_name("args.json").read_text())["dataset"]
-        return dict(STL10 if data.startswith("stl10") else IMAGENET100), f"(args.json: {data})"
+        return dict(STL10 if data.startswith("stl10") else IMAGENET100), f"(args.json: {data[:40]})"
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         pass
     small = "resnet18" in spec

@@ -21,12 +21,12 @@ from augaware import lookup
 from augaware.augment.plan import Camera
 from augaware.awareness import augself, cassle
 from augaware.awareness.base import Embedding, Extra, Setting
+from augaware.data.given import pixels as pixels_of
 from augaware.errors import RequestError
 from augaware.hosts.base import Host, HostSetting, Moment
 from augaware.nets.base import Encoder, build_encoder, feature_dim
 from augaware.nets.heads import mlp
 from augaware.objective import Objective, encoder_spec
-from augaware.ragged import Ragged, packed
 from augaware.recipe import Recipe
 from augaware.spaces import Space
 from augaware.views import Omega, Plan, Shown, View, plain_plan
@@ -109,11 +109,11 @@ class Views:
     ) -> list[View]:
         """One :class:`View` for each view of the batch.
 
-        ``images``: (B, C, H, W), uint8 or in [0, 1], on any device, or a list of tensors (C, h, w) and Pillow images of
-        any sizes. ``index`` (B,): the place of each in its data set; ``epoch``: None is that of :meth:`set_epoch`;
-        ``plan``: what :meth:`Objective.plan` planned.
+        ``images``: (B, C, H, W), uint8, uint16 or in [0, 1], on any device, or a list of tensors (C, h, w) and Pillow
+        images of any sizes. ``index`` (B,): the place of each in its data set; ``epoch``: None is that of
+        :meth:`set_epoch`; ``plan``: what :meth:`Objective.plan` planned.
         """
-        pixels, sizes = _pixels(images)
+        pixels, sizes = pixels_of(images)
         named = torch.randint(_WORDS, (len(sizes),)) if index is None else torch.as_tensor(index, device="cpu")
         if named.shape != (len(sizes),) or named.is_floating_point():
             raise RequestError(f"Views: index has shape {tuple(named.shape)}; one whole number per image, {len(sizes)}")
@@ -131,7 +131,9 @@ class Views:
 
     def apply(self, images: Any, omega: Omega, view: int = 0) -> View:
         """The view that a stored ``omega`` made of the images, pixel by pixel the same; ``view`` is its number."""
-        pixels, sizes = _pixels(images)
+        if not 0 <= view < self.count:
+            raise RequestError(f"Views.apply: view={view} is none of the {self.count} views; they count from 0")
+        pixels, sizes = pixels_of(images)
         pipeline = self.camera.pipelines[view]
         drawn = [a.name for a in pipeline.augmentations]
         for name in drawn:
@@ -279,30 +281,3 @@ def objective(
 def _beside(omega: Omega, y: Tensor) -> dict[str, Tensor]:
     """omega where y is: a DataLoader leaves it on the CPU."""
     return {name: w.to(y.device, non_blocking=True) for name, w in omega.items()}
-
-
-def _pixels(images: Any) -> tuple[Tensor | Ragged, Tensor]:
-    """Images as a pipeline takes them, and the height and width of each, (B, 2) int64."""
-    if isinstance(images, Tensor) and images.ndim == 4:
-        return images, torch.tensor([images.shape[2:]]).expand(len(images), 2)
-    if isinstance(images, Tensor) or not isinstance(images, (list, tuple)):
-        shape = tuple(images.shape) if isinstance(images, Tensor) else f"a {type(images).__name__}"
-        raise RequestError(f"Views: images are {shape}; accepted: (B, C, H, W), or a list of images")
-    tensors = [_tensor(image) for image in images]
-    channels = {len(image) for image in tensors}
-    if len(channels) > 1 or len({image.dtype for image in tensors}) > 1:
-        raise RequestError(f"Views: images of one batch must be of one kind; these have {sorted(channels)} channels")
-    together = packed(tensors, *channels)
-    return together, together.sizes
-
-
-def _tensor(image: Any) -> Tensor:
-    """(C, H, W) of a tensor or a Pillow image."""
-    if isinstance(image, Tensor) and image.ndim == 3:
-        return image
-    if hasattr(image, "getexif"):  # Pillow's, which is asked for nothing where there are only tensors
-        from augaware.data.decode import to_pixels
-
-        return to_pixels(image)
-    shape = tuple(image.shape) if isinstance(image, Tensor) else f"a {type(image).__name__}"
-    raise RequestError(f"Views: an image is {shape}; accepted: a tensor (C, H, W) or a Pillow image")

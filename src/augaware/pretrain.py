@@ -20,19 +20,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augaware import lookup
 from augaware.augment.engine.fused import require
 from augaware.augment.plan import Camera, recorded
 from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
 from augaware.data.base import ImageBatch
-from augaware.data.centre import channel_moments
-from augaware.data.loader import Loader, is_spec, known, open_source
-from augaware.data.paired import check_known
+from augaware.data.loader import Loader, known
 from augaware.distributed import averaged, local, total
 from augaware.errors import RequestError
 from augaware.faults import LossWatch, diverged, resumable
 from augaware.health import Panel
 from augaware.hosts.base import Moment
+from augaware.images import check_data, check_share, opened
 from augaware.initial import initialise, pinned
 from augaware.log import Clock, Log, build_loggers, check_installed
 from augaware.memory import keep_freed
@@ -84,13 +82,6 @@ def resume(path: Path | str) -> Run:
     return run
 
 
-def check_data(run: Run) -> None:
-    """Raise :class:`RequestError` where a run's data is a module that is not trusted: to open it would run it."""
-    data = run.recipe.data
-    if is_spec(data):
-        lookup.check_trusted([data.partition("(")[0]], str(run.path / "recipe.json"))
-
-
 class Trainer:
     """All that a recipe names, built; wrong requests are found here, before anything is written.
 
@@ -135,20 +126,10 @@ class Trainer:
         """The objective, once the images are read and the augmentations compiled."""
         recipe = self.recipe
         compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None
-        memory = int(recipe.memory_gib * 2**30)
-        self.source = open_source(
-            recipe.data,
-            recipe.decoded_side,
-            memory,
-            display.reading,
-            store=recipe.store,
-            say=display.line,
-            reading=recipe.reading,
-        )
-        if recipe.measuring:
-            recipe = self.recipe = recipe.changed(channel_moments(self.source, recipe.seed))
+        self.source, measured = opened(recipe, display)
+        if measured != recipe:
+            recipe = self.recipe = measured
             self.camera = Camera(recipe)
-        check_known(self.source, recipe.known)
         objective = self._built(len(self.source.classes) if self.source.labels is not None else None)
         self.steps_per_epoch = len(self.source) // recipe.batch_size
         if self.steps_per_epoch == 0:
@@ -206,7 +187,8 @@ class Trainer:
                 loader = Loader(self.source.shuffled(recipe.seed, epoch), [local(batch) for batch in batches])
                 clock, parts = Clock(), dict[str, Tensor]()
                 for batch in loader:
-                    self._check_share(step, batch)
+                    if self.group.world > 1:
+                        check_share(self.source, batch, self.share, step)
                     if len(batch) > 1:  # fewer are left only where images of a large source cannot be read
                         parts, seconds = self._step(step, epoch, batch)
                         clock.add(len(batch) * self.group.world, seconds)
@@ -295,15 +277,6 @@ class Trainer:
         log.write(step, step / self.steps_per_epoch, {f"health/{k}": v for k, v in health.numbers.items()})
         settled = step >= SETTLED or not health.numbers  # no numbers: it has diverged
         teller.health(step, health.numbers, health.warning if settled else None)
-
-    def _check_share(self, step: int, batch: ImageBatch) -> None:
-        """Raise :class:`RequestError` where an image of this process cannot be read: shares are of equal size."""
-        if self.group.world > 1 and len(batch) < self.share:
-            image = self.source.skipped[-1]
-            raise RequestError(
-                f"step {step + 1}: {image.name} cannot be read ({image.reason}), and several processes need all images "
-                f"of a batch; --set store=DIR, or more memory_gib, leaves such images out beforehand"
-            )
 
     @property
     def _objective(self) -> Objective:

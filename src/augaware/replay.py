@@ -11,7 +11,8 @@ from augaware.checkpoint import Run
 from augaware.data.base import ImageBatch
 from augaware.errors import RequestError
 from augaware.faults import DIVERGED
-from augaware.pretrain import Trainer, check_data
+from augaware.images import check_data
+from augaware.pretrain import Trainer
 from augaware.progress import Display
 from augaware.random import word
 from augaware.views import View

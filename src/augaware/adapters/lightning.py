@@ -171,7 +171,7 @@ class AugSelfCallback(Callback):
         if "augself" not in dict(pl_module.named_children()):
             pl_module.augself = self.heads
         step = pl_module.training_step
-        if stage != "fit" or hasattr(step, "__wrapped__"):
+        if stage != "fit" or "training_step" in vars(pl_module):  # it is there already
             return
 
         @functools.wraps(step)

@@ -36,6 +36,10 @@ def room_of(spec: str) -> str:
         for room in KINDS:
             if lookup.has(room, name):
                 return room
+        for room, kind in lookup.SINGULAR.items():
+            if lookup.has(room, name):
+                known = ", ".join(KINDS.values())
+                raise RequestError(f"check {spec!r}: is of the kind {kind}, which has no laws; accepted: {known}")
         raise RequestError(f"check {spec!r}: no plug-in has this name; give a dotted module of yours, as my_lab.dim")
     target = lookup.load("augment", name)
     bases = {"augment": Augmentation, "hosts": Host, "awareness": Awareness, "tasks": Task}

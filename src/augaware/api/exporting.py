@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,14 +23,19 @@ def export(
     """Write an encoder for another library, to the new ``out``, and have that library read it back.
 
     ``to`` is a spec of ``augaware list exports``: ``"timm"``, ``"torchvision"``, ``"hf(licence='mit')"``,
-    ``"onnx(opset=18)"``, ``"detectron2"``. ``encoder``, ``architecture`` and ``size`` as in :func:`evaluate`. What
-    comes back says how far the features are from the same; nothing is left where they are not. Raises
-    :class:`RequestError`, and :class:`RunError` where the other library reads something else.
+    ``"onnx(opset=18)"``, ``"detectron2"``. ``encoder``, ``architecture`` and ``size`` as in :func:`evaluate`; what is
+    written has full precision, whatever the passes of one that is frozen. What comes back says how far the features are
+    from the same; nothing is left where they are not. Raises :class:`RequestError`, and :class:`RunError` where the
+    other library reads something else.
     """
     from augaware.export import export as write
-    from augaware.frozen import load_encoder
+    from augaware.frozen import Frozen, load_encoder
 
-    frozen = load_encoder(encoder, architecture, size, device="cpu")
+    if isinstance(encoder, Frozen):
+        frozen = copy.deepcopy(load_encoder(encoder, architecture, size)).cpu()
+        frozen.precision = "fp32"
+    else:
+        frozen = load_encoder(encoder, architecture, size, device="cpu")
     return write(frozen, to, out, frozen.run.path if frozen.run else None)
 
 

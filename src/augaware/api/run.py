@@ -33,6 +33,12 @@ class Run(Shown, os.PathLike[str]):
     def __str__(self) -> str:
         return str(self.path)
 
+    def __eq__(self, other: object) -> bool:
+        return self.path == other.path if isinstance(other, Run) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
     @property
     def recipe(self) -> Recipe:
         """The run as data."""

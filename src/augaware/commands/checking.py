@@ -6,9 +6,17 @@ from typing import Annotated
 
 import typer
 
+from augaware.api.checking import KINDS
+from augaware.commands.asked import names
+
 
 def check(
-    spec: Annotated[str, typer.Argument(help="such as my_lab.dim or 'my_lab.dim(low=0.2)'; or a name of ours")],
+    spec: Annotated[
+        str,
+        typer.Argument(
+            help="such as my_lab.dim or 'my_lab.dim(low=0.2)'; or a name of ours", autocompletion=names(*KINDS)
+        ),
+    ],
 ) -> None:
     """Try the laws of its kind on an augmentation, a host, an awareness or a task of yours."""
     import augaware

@@ -7,13 +7,22 @@ from typing import Annotated
 
 import typer
 
+from augaware.commands.asked import Architecture, Encoder, Size, names
+
 
 def export(
-    encoder: Annotated[str, typer.Argument(help="a run folder, timm/NAME, random/NAME or a .safetensors file")],
-    to: Annotated[str, typer.Option(metavar="SPEC", help="timm, torchvision, hf, onnx, detectron2; see list exports")],
+    encoder: Encoder,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="SPEC",
+            help="timm, torchvision, hf, onnx, detectron2; see list exports",
+            autocompletion=names("exports"),
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="the new file or folder")],
-    architecture: Annotated[str | None, typer.Option("--encoder", help="of a bare .safetensors file")] = None,
-    size: Annotated[int | None, typer.Option(help="pixels; else what the encoder was trained for")] = None,
+    architecture: Architecture = None,
+    size: Size = None,
 ) -> None:
     """Write an encoder for another library, and have that library read it back."""
     import augaware
@@ -25,7 +34,10 @@ def export(
 def import_official(
     file: Annotated[Path, typer.Argument(help="ckpt-N.pth of AugSelf or CASSLE, or of MoCo, solo-learn, lightly")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="the new folder")],
-    encoder: Annotated[str | None, typer.Option(help="its spec, such as resnet50; else read off the shapes")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="its spec, such as resnet50; else read off the shapes", autocompletion=names("nets")),
+    ] = None,
 ) -> None:
     """Make an encoder of a checkpoint of the papers' own code."""
     import augaware

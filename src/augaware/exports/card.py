@@ -21,7 +21,8 @@ UNKNOWN = "unknown"  # the Hub's word for a licence that nobody named
 NORMAL = 1.96
 VERSIONS = ("commit", "augaware", "torch", "torchvision", "timm", "numpy", "python", "platform", "gpu")
 _DATASET = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")  # what the Hub takes for a data set's name
-_HOME = re.compile(r"(?<![\w.:/])[~/](?:[^/'\"(),]*/)*(?=[^/'\"(),]+/[^/'\"(),]+)")  # of a whole path, all but its end
+# of a whole path all but its end; what follows "https:" is none, what follows "hf:" may be one
+_HOME = re.compile(r"(?<![\w./])(?<!:(?=//))[~/](?:[^/'\"(),]*/)*(?=[^/'\"(),]+/[^/'\"(),]+)")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 
 
@@ -68,8 +69,10 @@ def _dataset(source: str) -> str:
     """The name in SRC: that of its library or, of a path, its last part."""
     library, colon, rest = source.partition(":")
     if colon and library in ("torchvision", "hf"):
-        return rest
-    return _method(source) if "(" in source else Path(source).name
+        return rest.partition("(")[0]
+    if "(" in source:
+        return "" if _method(source) == "pairs" else _method(source)  # a file's name says nothing of what is in it
+    return Path(source).name
 
 
 def _lead(frozen: Frozen) -> str:
@@ -86,6 +89,13 @@ def _lead(frozen: Frozen) -> str:
 
 
 def _input(frozen: Frozen) -> list[str]:
+    if frozen.channels != 3:
+        low, high = frozen.reading.pixel_range or ("0", "the largest of their type")
+        return [
+            f"Images: {frozen.channels} channels as the files have them, of which {low} is 0 and {high} is 1, resized "
+            f"to {frozen.size} px, less mean {list(frozen.mean)}, by std {list(frozen.std)}. The processor and the "
+            "transforms of both libraries are for RGB: give such tensors to the model itself."
+        ]
     return [
         f"Images: RGB, the short side resized to {frozen.size} px (bicubic) and the centre cropped, in [0, 1], less "
         f"mean {list(frozen.mean)}, by std {list(frozen.std)}; both libraries do so by themselves."

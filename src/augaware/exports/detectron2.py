@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from augaware.errors import RequestError
 from augaware.exports.base import Export, Reader, normalised
+from augaware.exports.networks import check_rgb
 from augaware.frozen import Frozen
 from augaware.nets.residual import shapes
 
@@ -40,6 +41,7 @@ class Detectron2(Export):
 
     def write(self, frozen: Frozen, place: Path, run: Path | None) -> None:
         """The weights under detectron2's names, and the mean and std that the config must have, times 255, in RGB."""
+        check_rgb(frozen, "detectron2")
         content = io.BytesIO()
         named = detectron2_names(frozen.f.backbone.state_dict())
         pixels = {key: [255 * value for value in values] for key, values in zip(_PIXELS, _input(frozen), strict=True)}

@@ -28,10 +28,20 @@ def in_timm(frozen: Frozen) -> tuple[str, dict[str, Any], nn.Module]:
     return name, arguments, _same(frozen, model, "timm")
 
 
+def check_rgb(frozen: Frozen, library: str) -> None:
+    """Raise :class:`RequestError` for an encoder of other channels, for a library whose networks have three."""
+    if frozen.channels != 3:
+        raise RequestError(
+            f"encoder {frozen.architecture or frozen.name!r} takes {frozen.channels} channels, and {library}'s networks"
+            " have three; use --to timm or hf, or --to onnx, which takes any encoder"
+        )
+
+
 def in_torchvision(frozen: Frozen) -> tuple[str, str]:
     """torchvision's name and where that network has its classifier. Raises :class:`RequestError`."""
     from torchvision import models
 
+    check_rgb(frozen, "torchvision")
     name, head, model = _named(frozen), "", None
     if name in models.list_models(module=models):
         model = models.get_model(name, weights=None)
@@ -42,11 +52,14 @@ def in_torchvision(frozen: Frozen) -> tuple[str, str]:
 
 
 def _named(frozen: Frozen) -> str:
-    """The name in the spec of f, without a library's or a tag of weights."""
-    library, slash, rest = (frozen.architecture or "").partition("/")
+    """The name in the spec of f, without a library's or a tag of weights; a network of timm says its own."""
+    if frozen.architecture is None:
+        config = getattr(frozen.f.backbone, "pretrained_cfg", None)
+        return str(config.get("architecture", "")) if isinstance(config, dict) else ""
+    library, slash, rest = frozen.architecture.partition("/")
     if slash and library in LIBRARIES:
         return lookup.parse(rest, "encoder").name.partition(".")[0]
-    return lookup.parse(frozen.architecture, "encoder").name if frozen.architecture else ""
+    return lookup.parse(frozen.architecture, "encoder").name
 
 
 def _vit(spec: str) -> dict[str, Any]:

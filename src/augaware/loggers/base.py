@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, ClassVar
 
 from augaware.disk import write_file
 from augaware.errors import RequestError
+
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 class Logger(ABC):
@@ -43,12 +46,15 @@ class Logger(ABC):
 
 
 def remembered(run: Path, name: str) -> str | None:
-    """What :func:`remember` kept: what a service calls this run, so that a resume goes on there."""
+    """What :func:`remember` kept: what a service calls this run, so that a resume goes on there.
+
+    Services make folders of it, and the run may be a stranger's: what is no plain word is not known.
+    """
     try:
         found = json.loads(_file(run, name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, str) else None
+    return found if isinstance(found, str) and PLAIN.fullmatch(found) else None
 
 
 def remember(run: Path, name: str, identity: str) -> None:
