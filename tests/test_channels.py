@@ -24,6 +24,7 @@ from augaware.data.base import Source, Unreadable
 from augaware.data.centre import as_rgb, centre_crop, channel_moments
 from augaware.data.decode import decode
 from augaware.data.loader import open_source
+from augaware.doctor import survey
 from augaware.errors import RequestError
 from augaware.frozen import freeze, load_encoder
 from augaware.nets.base import build_encoder, with_channels
@@ -519,3 +520,11 @@ def test_views_and_stores_of_such_images_are_made_by_command(run: tuple[Path, Re
     augaware.views(recipe.data, out=tmp_path / "views.png", count=2, size=12, set=chosen)
     assert shown(tmp_path / "views.png")
     assert augaware.store(recipe.data, out=tmp_path / "store", size=12, set={"channels": 5}).is_dir()
+
+
+def test_the_doctor_counts_them(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "cells" / split).mkdir(parents=True)
+        np.save(tmp_path / "cells" / split / "0.npy", noise(5, 9, 9))
+    [row] = [row for row in survey(tmp_path) if row["name"] == "cells"]
+    assert (row["state"], row["found"]) == ("present", {"train": 1, "test": 1})

@@ -182,6 +182,7 @@ def test_the_rule_of_a_line(tmp_path: Path) -> None:
         "a.png": ("a.png", ""),
         "a b.png": ("a b.png", ""),
         "a.png 3": ("a.png", "3"),
+        "b.npy, 3": ("b.npy", "3"),
         "a b.JPG maine coon": ("a b.JPG", "maine coon"),
         "a.png,cat": ("a.png", "cat"),
         "a,b.png, cat": ("a,b.png", "cat"),

@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+import augaware
 from augaware import lookup
 from augaware.analyse import subject
 from augaware.analysis.condition_check import ConditionCheck
@@ -232,6 +233,12 @@ def test_it_is_the_same_in_memory_in_a_store_and_read_for_each_batch(table: Path
             assert all(torch.equal(a, b) for a, b in zip(one.cut(), two.cut(), strict=True))
             assert one.omega.keys() == two.omega.keys() == {"hue", "lamp", "season"}
             assert all(torch.equal(one.omega[name], two.omega[name]) for name in one.omega)
+
+
+def test_a_store_of_them_is_made_by_command_and_a_run_says_that_it_reads_it(recipe: Recipe, tmp_path: Path) -> None:
+    folder = augaware.store(recipe.data, out=tmp_path / "store", size=recipe.size)
+    run = start(recipe.changed({"store": str(tmp_path / "store"), "epochs": 1, "snapshots": 0}), tmp_path / "run")
+    assert f"images are read from the store {folder}" in (run.path / "log.txt").read_text()
 
 
 def test_a_thing_is_left_out_where_one_of_its_photographs_cannot_be_read(table: Path, tmp_path: Path) -> None:
