@@ -285,9 +285,30 @@ def test_the_page_and_its_tables(done, tmp_path):
     expected = statistics.fmean(100 * (score("cassle", seed) - score("vanilla", seed)) for seed in (3, 4))
     assert row[0] == "simclr + cassle"
     assert float(row[2]) == pytest.approx(expected)
-    (tmp_path / "broken.json").write_text('{"study": 1, "cells": [{}]}')
-    with pytest.raises(RequestError, match=r"no study\.json of augaware study"):
+
+
+def test_a_file_that_no_study_wrote_is_one_line(done, tmp_path):
+    whole = json.loads((done / "study.json").read_text())
+    nameless = {**whole["cells"][-1], "levels": []}
+    wrong = [{"study": 1, "cells": [{}]}, whole | {"cells": [nameless]}, whole | {"study": 2}, [], whole | {"mean": 3}]
+    for content in wrong:
+        (tmp_path / "broken.json").write_text(json.dumps(content))
+        with pytest.raises(RequestError, match=r"no study\.json of augaware study"):
+            augaware.report(tmp_path / "broken.json", out=tmp_path / "x.html")
+    (tmp_path / "broken.json").write_text(json.dumps(whole | {"cells": []}))
+    with pytest.raises(RequestError, match="has no cell yet"):
         augaware.report(tmp_path / "broken.json", out=tmp_path / "x.html")
+
+
+def test_rows_of_all_contexts_come_last():
+    def cell(host, level):
+        r = {"task": "t", "dataset": "d", "protocol": "p", "metric": "top1", "value": 0.5, "error": None}
+        return {"levels": [host, level], "seed": 0, "results": [r], "way": [], "health": {}}
+
+    cells = [cell(host, level) for host in "ab" for level in ("vanilla", "x", "y")]
+    found = told.section({"title": "T", "quality": "", "mean": ["t"], "against": "vanilla", "cells": cells})
+    names = [row[0] for row in found.parts[0].rows]
+    assert names == ["a + x", "a + y", "b + x", "b + y", "all + x", "all + y"]
 
 
 def test_the_interval_adds_seeds_and_test_images():
