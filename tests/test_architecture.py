@@ -55,7 +55,8 @@ MAY_IMPORT = {
     "suites": LEAVES,
     "suite": LEAVES | {"data", "doctor", "evaluate", "frozen", "report", "suites", "tasks"},
     "grid": LEAVES | {"recipe"},
-    "study": LEAVES | {"analyse", "checkpoint", "evaluate", "frozen", "grid", "pretrain", "recipe"},
+    "study": LEAVES
+    | {"analyse", "checkpoint", "data.loader", "evaluate", "frozen", "grid", "initial", "pretrain", "recipe"},
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
     "sharded": LEAVES | {"nets", "objective", "recipe"},
     "processes": LEAVES | {"recipe"},

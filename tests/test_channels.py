@@ -24,12 +24,13 @@ from augaware.data.base import Source, Unreadable
 from augaware.data.centre import as_rgb, centre_crop, channel_moments
 from augaware.data.decode import decode
 from augaware.data.loader import open_source
+from augaware.doctor import survey
 from augaware.errors import RequestError
 from augaware.frozen import freeze, load_encoder
 from augaware.nets.base import build_encoder, with_channels
 from augaware.pretrain import resume, start
 from augaware.random import Draws
-from augaware.reading import Reading
+from augaware.reading import PICTURES, Reading
 from augaware.recipe import DEFAULT_AUGMENT, Recipe
 from small_runs import assert_same_run, start_and_kill
 
@@ -141,6 +142,13 @@ def test_pictures_read_as_they_are_have_the_pixels_of_pictures() -> None:
     assert decode(gray.getvalue()).shape == (3, 40, 50)
 
 
+def lying(kind: str, shape: str, body: int = 5) -> bytes:
+    """An array whose header says what cannot be."""
+    header = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(body)
+
+
+LYING = [("|u1", "(-1, -5)"), ("|u1", "(True, 5)"), ("|u1", "(9, 1 << 40)"), ("|u1", "(90000, 90000, 5)")]
 REFUSED = [
     (npy(np.zeros((5, 9, 9), np.float32)), "float32 numbers; uint8 and uint16 are read, so scale these"),
     (npy(np.zeros((5, 9, 9), np.int16)), "int16 numbers"),
@@ -150,6 +158,7 @@ REFUSED = [
     (npy(np.zeros((2, 5, 9, 9), np.uint8)), "shape .2, 5, 9, 9.; accepted"),
     (npy(np.zeros((5, 9, 9), np.uint8))[:-1], "damaged array: 404 bytes where .* has 405"),
     (b"\x93NUMPY\x01\x00\x05\x00oops\n", "damaged array"),
+    *((lying(kind, shape), "shape|damaged array") for kind, shape in LYING),
     (png(noise(4, 5)), "it holds 1 channel where channels=5"),
     (png(noise(4, 5, 3))[:60], "truncated|damaged"),
     (tiff(noise(1, 4, 5)), "it holds 1 channel where"),
@@ -217,6 +226,14 @@ def test_folder_tar_and_store_give_the_same_pixels(tmp_path: Path) -> None:
     content[1000] ^= 1
     pixels.write_bytes(content)
     assert "is damaged" in augaware.check_store(tmp_path / "store")[0]
+
+
+@pytest.mark.parametrize(("kind", "shape"), [*LYING, ("|V0", "(5, 5)"), ("|S0", "(5, 5)")])
+def test_an_array_whose_header_lies_is_one_line_wherever_it_is_met(tmp_path: Path, kind: str, shape: str) -> None:
+    (tmp_path / "a.npy").write_bytes(lying(kind, shape, 0 if kind[1] in "VS" else 5))
+    for reading in (PICTURES, Reading(5)):
+        with pytest.raises(RequestError, match=r"a\.npy(: | cannot be read: )(an array of shape|damaged array)"):
+            open_source(str(tmp_path), reading=reading)
 
 
 def test_arrays_that_were_to_be_pictures_say_what_to_do(tmp_path: Path) -> None:
@@ -503,3 +520,11 @@ def test_views_and_stores_of_such_images_are_made_by_command(run: tuple[Path, Re
     augaware.views(recipe.data, out=tmp_path / "views.png", count=2, size=12, set=chosen)
     assert shown(tmp_path / "views.png")
     assert augaware.store(recipe.data, out=tmp_path / "store", size=12, set={"channels": 5}).is_dir()
+
+
+def test_the_doctor_counts_them(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "cells" / split).mkdir(parents=True)
+        np.save(tmp_path / "cells" / split / "0.npy", noise(5, 9, 9))
+    [row] = [row for row in survey(tmp_path) if row["name"] == "cells"]
+    assert (row["state"], row["found"]) == ("present", {"train": 1, "test": 1})

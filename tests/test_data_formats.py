@@ -182,6 +182,7 @@ def test_the_rule_of_a_line(tmp_path: Path) -> None:
         "a.png": ("a.png", ""),
         "a b.png": ("a b.png", ""),
         "a.png 3": ("a.png", "3"),
+        "b.npy, 3": ("b.npy", "3"),
         "a b.JPG maine coon": ("a b.JPG", "maine coon"),
         "a.png,cat": ("a.png", "cat"),
         "a,b.png, cat": ("a,b.png", "cat"),
@@ -290,6 +291,7 @@ def test_shards_that_are_missing_or_damaged_are_named(images: Path, out: Path) -
     assert "must be two numbers" in refused(f"{out}/{{a..c}}.tar")
     assert "means 1000000000 tars" in refused(f"{out}/{{0..999999999}}.tar")
     assert "means 1000000 tars" in refused(f"{out}/{{0..999}}{{0..999}}.tar")
+    assert "means 10000000000 tars or more" in refused(f"{out}/{{0..99999}}{{0..99999}}.tar"), "and is not made"
     (out / "train-001.tar").write_bytes((out / "train-001.tar").read_bytes()[:3000])
     assert "train-001.tar' is not a whole tar" in refused(src)
 

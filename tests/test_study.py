@@ -18,6 +18,7 @@ from augaware.cli import main
 from augaware.disk import held
 from augaware.errors import RequestError
 from augaware.grid import Study
+from augaware.pretrain import Trainer
 from augaware.report import study as told
 from small_runs import Killed, fails_at
 
@@ -100,6 +101,17 @@ def test_the_cells_are_the_product_seed_by_seed_and_the_others(tmp_path, root):
         ({"also": {"x": {"hots": "simclr()"}}}, "cell x: unknown recipe field 'hots'"),
         ({"also": {"x": {"size": "large"}}}, "cell x: size='large' must be of type int"),
         ({"also": {"x": {"aware": ["ifm()"], "host": "byol()"}}}, "cell x/seed-3: aware: .*negatives"),
+        ({"also": {"x": {"data": "ROOT/nowhere"}}}, "cell x/seed-3: data '.*nowhere': there is no such folder"),
+        ({"also": {"x": {"batch_size": 99}}}, "cell x/seed-3: batch_size=99 is larger than the data"),
+        ({"untrained": {"../../pixels": "random/pixels"}}, r"level '../../pixels' is no name for a folder"),
+        ({"untrained": {"pixels": 3}}, "untrained 'pixels' must be an ENCODER; it is 3"),
+        ({"shared": []}, r"'shared' must be an object; it is \(\)"),
+        ({"quality": 5}, "'quality' must be a text; it is 5"),
+        ({"images": "all"}, "'images' must be a whole number; it is 'all'"),
+        ({"without": ["*/cassel"]}, r"without '\*/cassel' leaves nothing out"),
+        ({"against": "vanila"}, "'vanila', which is no level of it; did you mean 'vanilla'"),
+        ({"seeds": [], "untrained": {}}, "it has no cell"),
+        ({"quality": "health/alignment", "shared": SHARED | {"epochs": 3}}, "snapshots=2 must divide epochs=3"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_anything_is_trained(tmp_path, root, changes, said, capsys):
@@ -178,7 +190,7 @@ def test_a_cell_that_another_process_makes_is_left_to_it(root, tmp_path):
         augaware.study(written(tmp_path, seeds=[3], also={}, way=[], quality=""), data=root, out=out, told=heard.append)
     finally:
         os.close(handle)
-    assert heard[-1] == "1 cells are left to another process, such as simclr/vanilla/seed-3"
+    assert heard[-1] == "left to another process: 1 of 3 cells, such as simclr/vanilla/seed-3"
     made = [cell["levels"] for cell in json.loads((out / "study.json").read_text())["cells"]]
     assert made == [["pixels"], ["simclr", "cassle"]]
 
@@ -194,6 +206,67 @@ def test_a_run_that_was_stopped_goes_on(root, tmp_path, monkeypatch):
     assert not (out / "study.json").exists()
     augaware.study(file, data=root, out=out)
     assert len(json.loads((out / "study.json").read_text())["cells"]) == 2
+
+
+def test_a_run_that_was_stopped_is_not_continued_with_another_recipe(root, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    small = {"seeds": [3], "grid": [], "also": {"vanilla": {}}, "untrained": {}, "way": [], "quality": "", "mean": []}
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train", fails_at(1, Trainer.train))
+        with pytest.raises(Killed):
+            augaware.study(written(tmp_path, **small), data=root, out=out)
+    with pytest.raises(RequestError, match=r"vanilla/seed-3 was trained with another recipe \(base_lr\)"):
+        augaware.study(written(tmp_path, **small, shared=SHARED | {"base_lr": 0.1}), data=root, out=out)
+    augaware.study(written(tmp_path, **small), data=root, out=out)
+    [cell] = json.loads((out / "study.json").read_text())["cells"]
+    assert cell["recipe"]["base_lr"] == json.loads((out / "vanilla/seed-3/recipe.json").read_text())["base_lr"]
+
+
+def test_what_the_numbers_depend_on_may_change_and_nothing_is_trained_again(root, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    first = {"seeds": [3], "grid": [], "also": {"vanilla": {}}, "tasks": [NEAR], "way": [], "quality": "", "mean": []}
+    augaware.study(written(tmp_path, **first), data=root, out=out)
+    before = json.loads((out / "study.json").read_text())["cells"]
+    monkeypatch.setattr(Trainer, "train", fails_at(1, Trainer.train))
+
+    def again(**changes):
+        heard = []
+        augaware.study(written(tmp_path, **(first | changes)), data=root, out=out, told=heard.append)
+        return heard, json.loads((out / "study.json").read_text())["cells"]
+
+    heard, _ = again()
+    assert heard == []
+    heard, cells = again(way=[NEAR])
+    assert [stop["step"] for stop in cells[1]["way"]] == [1, 2], "the snapshots are there and were not looked at"
+    assert len(heard) == 1
+    heard, cells = again(way=[NEAR], untrained={"pixels": "random/tiny(widths=(4, 8))"}, size=12)
+    assert heard == ["cell 1 of 2: pixels"]
+    assert cells[0]["encoder"] == "random/tiny(widths=(4, 8))"
+    assert cells[0]["results"] != before[0]["results"]
+    _, cells = again(analyses=["spectrum"], shown="ROOT/photos", images=8)
+    heard, more = again(analyses=["spectrum"], shown="ROOT/photos", images=12)
+    assert len(heard) == 2
+    assert [c["analyses"] for c in more] != [c["analyses"] for c in cells]
+
+
+def test_cells_of_channels_and_of_pairs_are_checked_on_their_data(root, tmp_path, monkeypatch):
+    """Each distinct recipe is built once, whatever the seeds."""
+    monkeypatch.setattr(sys.modules["augaware.study"], "start", fails_at(1, None))
+    built, init = [], Trainer.__init__
+    monkeypatch.setattr(Trainer, "__init__", lambda self, *given: [built.append(given[0].data), init(self, *given)][-1])
+    table = "path_1,path_2,angle_1,angle_2\n" + "".join(
+        f"photos/c{i % 3}/{i}.png,photos/c{(i + 1) % 3}/{i + 1}.png,{i},{-i}\n" for i in range(15)
+    )
+    (root / "pairs.csv").write_text(table)
+    also = {
+        "planes": {"channels": 3, "augment": ["crop()", "exposure(channels=3)"]},
+        "pairs": {"data": f"pairs({str(root / 'pairs.csv')!r})", "aware": ["augself({'angle': 1})"]},
+    }
+    with pytest.raises(Killed):
+        augaware.study(
+            written(tmp_path, grid=[], also=also, untrained={}, quality="", mean=[]), data=root, out=tmp_path / "out"
+        )
+    assert built == [str(root / "photos"), also["pairs"]["data"]]
 
 
 def test_the_page_and_its_tables(done, tmp_path):
@@ -212,9 +285,30 @@ def test_the_page_and_its_tables(done, tmp_path):
     expected = statistics.fmean(100 * (score("cassle", seed) - score("vanilla", seed)) for seed in (3, 4))
     assert row[0] == "simclr + cassle"
     assert float(row[2]) == pytest.approx(expected)
-    (tmp_path / "broken.json").write_text('{"study": 1, "cells": [{}]}')
-    with pytest.raises(RequestError, match=r"no study\.json of augaware study"):
+
+
+def test_a_file_that_no_study_wrote_is_one_line(done, tmp_path):
+    whole = json.loads((done / "study.json").read_text())
+    nameless = {**whole["cells"][-1], "levels": []}
+    wrong = [{"study": 1, "cells": [{}]}, whole | {"cells": [nameless]}, whole | {"study": 2}, [], whole | {"mean": 3}]
+    for content in wrong:
+        (tmp_path / "broken.json").write_text(json.dumps(content))
+        with pytest.raises(RequestError, match=r"no study\.json of augaware study"):
+            augaware.report(tmp_path / "broken.json", out=tmp_path / "x.html")
+    (tmp_path / "broken.json").write_text(json.dumps(whole | {"cells": []}))
+    with pytest.raises(RequestError, match="has no cell yet"):
         augaware.report(tmp_path / "broken.json", out=tmp_path / "x.html")
+
+
+def test_rows_of_all_contexts_come_last():
+    def cell(host, level):
+        r = {"task": "t", "dataset": "d", "protocol": "p", "metric": "top1", "value": 0.5, "error": None}
+        return {"levels": [host, level], "seed": 0, "results": [r], "way": [], "health": {}}
+
+    cells = [cell(host, level) for host in "ab" for level in ("vanilla", "x", "y")]
+    found = told.section({"title": "T", "quality": "", "mean": ["t"], "against": "vanilla", "cells": cells})
+    names = [row[0] for row in found.parts[0].rows]
+    assert names == ["a + x", "a + y", "b + x", "b + y", "all + x", "all + y"]
 
 
 def test_the_interval_adds_seeds_and_test_images():

@@ -15,8 +15,16 @@ from augaware.errors import RequestError, did_you_mean
 from augaware.recipe import Recipe
 
 ROOT = "ROOT/"  # a path in a study that begins so lies below --data
+HEALTH = "health/"  # numbers of the panel of a run
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.,=-]*")
 _KINDS = {dict: "objects", str: "texts", int: "whole numbers"}
+_LISTS = {"grid": dict, "without": str, "seeds": int, "tasks": str, "way": str, "mean": str, "analyses": str}
+_ONE = {dict: "an object", str: "a text", int: "a whole number"}
+_VALUES = {
+    **dict.fromkeys(("shared", "also", "untrained"), dict),
+    **dict.fromkeys(("title", "quality", "against", "shown"), str),
+    **dict.fromkeys(("images", "size"), int),
+}
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,8 @@ class Study:
     earlier ones; ``also``: further cells, name -> fields. ``without``: cells that are left out, levels joined by "/",
     ``*`` for any. ``untrained``: name -> ENCODER. ``tasks`` are put to every encoder, those of ``way`` to the
     snapshots too. ``quality`` says how far a host has come, a task of those or a number of the health panel, such as
-    ``health/instance_match``; ``mean`` those whose gains are
-    averaged, ``against`` the level that gains are over. ``analyses`` are made on ``images`` of the data ``shown``.
+    ``health/instance_match``; ``mean`` those whose gains are averaged, ``against`` the level that gains are over.
+    ``analyses`` are made on ``images`` of the data ``shown``.
     """
 
     title: str
@@ -89,12 +97,24 @@ class Study:
         return study
 
     def _check(self, file: str) -> None:
-        shapes = {"grid": dict, "without": str, "seeds": int, "tasks": str, "way": str, "mean": str, "analyses": str}
-        for key, kind in shapes.items():
+        for key, kind in _LISTS.items():
             value = getattr(self, key)
             if not isinstance(value, tuple) or not all(type(item) is kind for item in value):
                 raise RequestError(f"study {file!r}: {key!r} must be a list of {_KINDS[kind]}; it is {value!r}")
-        measured = self.quality.startswith("health/")
+        for key, kind in _VALUES.items():
+            value = getattr(self, key)
+            if value is not None and type(value) is not kind:
+                raise RequestError(f"study {file!r}: {key!r} must be {_ONE[kind]}; it is {value!r}")
+        for name, encoder in (self.untrained or {}).items():
+            if type(encoder) is not str:
+                raise RequestError(f"study {file!r}: untrained {name!r} must be an ENCODER; it is {encoder!r}")
+        levels = [*itertools.chain(*self.grid), *(self.also or {})]
+        if (self.mean or self.quality) and self.against not in levels:
+            near = did_you_mean(self.against, levels)
+            raise RequestError(
+                f"study {file!r}: gains are over 'against', {self.against!r}, which is no level of it{near}"
+            )
+        measured = self.quality.startswith(HEALTH)
         for task in (*self.way, *self.mean, *(() if measured else filter(None, [self.quality]))):
             if task not in self.tasks:
                 raise RequestError(f"study {file!r}: {task!r} is named, but is none of its tasks: {list(self.tasks)}")
@@ -109,38 +129,61 @@ class Study:
 
     def cells(self, root: Path) -> list[Cell]:
         """All cells, seed by seed, so that a study that is stopped early has whole seeds."""
-        found = [Cell((name,), None, None, encoder) for name, encoder in (self.untrained or {}).items()]
+        found = [Cell((_name(name),), None, None, encoder) for name, encoder in (self.untrained or {}).items()]
+        product = list(itertools.product(*self.grid)) if self.grid else []
+        for text in self.without:
+            if not any(_matches(text, levels) for levels in product):
+                raise RequestError(f"study: without {text!r} leaves nothing out; it is no cell of the grid")
         for seed in self.seeds:
-            for levels in itertools.product(*self.grid):
-                if self.grid and not self._left_out(levels):
+            for levels in product:
+                if not any(_matches(text, levels) for text in self.without):
                     chosen = [axis[level] for axis, level in zip(self.grid, levels, strict=True)]
                     found.append(self._cell(levels, chosen, seed, root))
             for name, given in (self.also or {}).items():
                 found.append(self._cell((name,), [given], seed, root))
+        if not found:
+            raise RequestError("study: it has no cell; give it a 'grid' and 'seeds', 'also' or 'untrained'")
         names = [cell.name for cell in found]
         for cell in found:
             if names.count(cell.name) > 1:
                 raise RequestError(f"study: {cell.name!r} stands twice; give every cell a name of its own")
         return found
 
-    def _left_out(self, levels: Sequence[str]) -> bool:
-        return any(
-            len(parts := text.split("/")) == len(levels)
-            and all(part in ("*", level) for part, level in zip(parts, levels, strict=True))
-            for text in self.without
-        )
-
     def _cell(self, levels: tuple[str, ...], chosen: Sequence[Mapping[str, Any]], seed: int, root: Path) -> Cell:
         given = dict(self.shared or {})
         for level, part in zip(levels, chosen, strict=True):
-            if not NAME.fullmatch(level):
-                raise RequestError(f"study: level {level!r} is no name for a folder; use letters, digits and + - _ . =")
+            _name(level)
             if not isinstance(part, dict):
                 raise RequestError(f"study: level {level!r} must be an object of recipe fields; it is {part!r}")
             given |= part
         if isinstance(given.get("data"), str) and given["data"].startswith(ROOT):
             given["data"] = str(root / given["data"].removeprefix(ROOT))
         try:
-            return Cell(levels, seed, Recipe.from_fields(given | {"seed": seed}))
+            recipe = Recipe.from_fields(given | {"seed": seed})
+            if self.quality.startswith(HEALTH):
+                _check_measured(recipe)
         except (RequestError, TypeError) as error:
             raise RequestError(f"study: cell {'/'.join(levels)}: {error}") from None
+        return Cell(levels, seed, recipe)
+
+
+def _name(level: str) -> str:
+    """``level``. Raises :class:`RequestError` where it cannot be the name of a folder."""
+    if not NAME.fullmatch(level):
+        raise RequestError(f"study: level {level!r} is no name for a folder; use letters, digits and + - _ . , =")
+    return level
+
+
+def _matches(text: str, levels: Sequence[str]) -> bool:
+    """Whether ``text``, levels joined by "/" and ``*`` for any, names the cell."""
+    parts = text.split("/")
+    return len(parts) == len(levels) and all(part in ("*", level) for part, level in zip(parts, levels, strict=True))
+
+
+def _check_measured(recipe: Recipe) -> None:
+    """Raise :class:`RequestError` where a snapshot has no panel, which is measured at the end of an epoch."""
+    if recipe.snapshots and (not recipe.health_images or recipe.epochs % recipe.snapshots):
+        raise RequestError(
+            f"quality is of the health panel, which is measured at the end of each epoch: snapshots={recipe.snapshots} "
+            f"must divide epochs={recipe.epochs}, and health_images={recipe.health_images} must be above 0"
+        )

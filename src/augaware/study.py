@@ -20,16 +20,18 @@ from typing import Any
 
 from augaware.analyse import analyse, looked_at, subject
 from augaware.checkpoint import environment
+from augaware.data.loader import known
 from augaware.disk import held, write_file
 from augaware.errors import RequestError
 from augaware.evaluate import evaluate
 from augaware.frozen import Frozen, load_encoder
-from augaware.grid import ROOT, Cell, Study
+from augaware.grid import HEALTH, ROOT, Cell, Study
+from augaware.initial import pinned
 from augaware.pretrain import Trainer, resume, start
 from augaware.progress import Display
 from augaware.recipe import Recipe
 
-SUMMARY = "study.json"
+SUMMARY, ASKED = "study.json", "recipe.json"
 VERSION = 1  # of that file
 Told = Callable[[str], None]
 
@@ -44,7 +46,7 @@ def run_study(file: Path | str, root: Path | str, out: Path | str, told: Told = 
     _check(cells, out)
     elsewhere = []
     for number, cell in enumerate(cells, 1):
-        with _holding(out / ".held" / cell.name.replace("/", " ")) as ours:
+        with _holding(_held(cell, out)) as ours:
             if not ours:
                 elsewhere.append(cell.name)
                 continue
@@ -53,37 +55,52 @@ def run_study(file: Path | str, root: Path | str, out: Path | str, told: Told = 
                 _make(study, cell, root, out)
         _gather(study, cells, out)
     if elsewhere:
-        told(f"{len(elsewhere)} cells are left to another process, such as {elsewhere[0]}")
+        told(f"left to another process: {len(elsewhere)} of {len(cells)} cells, such as {elsewhere[0]}")
     return out / SUMMARY
 
 
 def _check(cells: Sequence[Cell], out: Path) -> None:
-    """Raise :class:`RequestError` where a recipe cannot be built, or a folder holds another; before any training."""
-    if out.exists() and not (out / ".held").is_dir() and any(out.iterdir()):
+    """Raise :class:`RequestError` where a run could not start, or a folder holds another; before any training."""
+    if out.exists() and not (out / ".held").is_dir() and not (out.is_dir() and not any(out.iterdir())):
         raise RequestError(f"--out {str(out)!r} holds something else; choose a new folder, or that of the study")
+    new: dict[Recipe, Cell] = {}
     for cell in cells:
         if cell.recipe is None:
             continue
-        summary = _summary(out / cell.name)
-        if summary is not None:
-            changed = _changed(summary["recipe"], cell.recipe)
-            if changed:
-                raise RequestError(
-                    f"--out {str(out)!r}: {cell.name} was trained with another recipe ({', '.join(changed)}); choose a "
-                    "new folder, or remove that one"
-                )
-            continue
+        before = _begun(cell, out)
+        if before is None:
+            new.setdefault(cell.recipe.changed({"seed": 0}), cell)
+        elif changed := _changed(before, cell.recipe):
+            raise RequestError(
+                f"--out {str(out)!r}: {cell.name} was trained with another recipe ({', '.join(changed)}); choose a "
+                "new folder, or remove that one"
+            )
+    for recipe, cell in new.items():
         try:
-            with Display("", total=1, silent=True) as display:  # on drawn images: those of the study come later
-                Trainer(cell.recipe.changed({"data": f"shapes(n={cell.recipe.batch_size})", "store": ""}), display)
+            recipe = pinned(recipe).changed({"known": known(recipe.data), "store": "", "memory_gib": 0.0})
+            with Display("", total=1, silent=True) as display:  # the data is opened, and not decoded
+                Trainer(recipe, display)
         except RequestError as error:
             raise RequestError(f"study: cell {cell.name}: {error}") from None
+
+
+def _begun(cell: Cell, out: Path) -> Mapping[str, Any] | None:
+    """The recipe that a cell was begun with; None where it was not."""
+    found = _read(out / cell.name / "cell.json")
+    if found is not None:
+        return dict(found["recipe"])
+    return _read(_held(cell, out) / ASKED) if (out / cell.name).exists() else None
 
 
 def _changed(before: Mapping[str, Any], now: Recipe) -> list[str]:
     """The fields in which two recipes of a cell differ; where the data lies does not count."""
     given = json.loads(now.to_json())
     return [key for key in given if key != "data" and before.get(key, given[key]) != given[key]]
+
+
+def _held(cell: Cell, out: Path) -> Path:
+    """The folder that is held while the cell is made."""
+    return out / ".held" / cell.name.replace("/", " ")
 
 
 @contextmanager
@@ -99,28 +116,49 @@ def _holding(folder: Path) -> Iterator[bool]:
 
 def _made(study: Study, cell: Cell, out: Path) -> bool:
     """Whether the cell's summary has all that the study asks for now."""
-    found = _summary(out / cell.name)
-    if found is None:
+    found = _read(out / cell.name / "cell.json")
+    asked = _asked(study, cell)
+    if found is None or found["encoder"] != cell.encoder or found.get("asked", asked) != asked:
         return False
+    steps = {_step(file) for file in _snapshots(out / cell.name)} if study.way else set[int]()
     way = all({r["task"] for r in stop["results"]} >= set(study.way) for stop in found["way"])
     tasks = {result["task"] for result in found["results"]} >= set(study.tasks)
-    return way and tasks and {a["analysis"] for a in found["analyses"]} >= set(study.analyses)
+    analysed = {a["analysis"] for a in found["analyses"]} >= set(study.analyses)
+    return way and {stop["step"] for stop in found["way"]} >= steps and tasks and analysed
+
+
+def _asked(study: Study, cell: Cell) -> dict[str, Any]:
+    """What else the numbers of a cell depend on, and a study may change."""
+    size = {"size": study.size} if cell.recipe is None else {}
+    return size | ({"shown": study.shown, "images": study.images} if study.analyses else {})
+
+
+def _snapshots(folder: Path) -> list[Path]:
+    return sorted((folder / "snapshots").glob("*.safetensors"))
+
+
+def _step(snapshot: Path) -> int:
+    return int(snapshot.stem.partition("-")[2])
 
 
 def _make(study: Study, cell: Cell, root: Path, out: Path) -> None:
     """Train the cell, put the tasks to it, and write its summary."""
     folder, encoder = out / cell.name, cell.encoder
     if cell.recipe is not None:
-        _ = resume(folder) if folder.exists() else start(cell.recipe, folder)
+        if folder.exists():
+            resume(folder)
+        else:
+            write_file(_held(cell, out) / ASKED, cell.recipe.to_json().encode())
+            start(cell.recipe, folder)
         encoder = str(folder)
     size = study.size if cell.recipe is None else None
     frozen = load_encoder(encoder, size=size)
     results = evaluate(frozen, study.tasks, root, folder / "eval", again=False)
     way = []
-    for file in sorted((folder / "snapshots").glob("*.safetensors")) if study.way else ():
+    for file in _snapshots(folder) if study.way else ():
         place = folder / "way" / file.stem
         got = evaluate(load_encoder(str(file)), study.way, root, place / "eval", again=False)
-        step = int(file.stem.partition("-")[2])
+        step = _step(file)
         way.append(
             {"step": step, "results": [short for r in got for short in _short(r)], "health": _health(folder, step)}
         )
@@ -131,6 +169,7 @@ def _make(study: Study, cell: Cell, root: Path, out: Path) -> None:
         "seed": cell.seed,
         "recipe": None if cell.recipe is None else asdict(cell.recipe) | {"data": _below(cell.recipe.data, root)},
         "encoder": cell.encoder,
+        "asked": _asked(study, cell),
         "environment": {key: value for key, value in environment().items() if key != "command"},
         "results": [short for result in results for short in _short(result)],
         "way": way,
@@ -154,6 +193,7 @@ def _analyses(study: Study, frozen: Frozen, folder: Path, root: Path) -> list[di
     """What the study's analyses say of one encoder."""
     if not study.analyses:
         return []
+    shutil.rmtree(folder / "analysis", ignore_errors=True)  # of other images, and one page is of the same
     shown = looked_at(str(root / study.shown.removeprefix(ROOT)), study.images, 0, frozen.size)
     results = analyse(frozen, subject(frozen, shown, 0), study.analyses, folder / "analysis", None)
     return [{key: value for key, value in r.items() if key not in ("recipe", "environment")} for r in results]
@@ -164,7 +204,7 @@ def _health(folder: Path, step: int | None = None) -> dict[str, float]:
     file, found = folder / "metrics.jsonl", dict[str, float]()
     for line in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
         if step in (None, line["step"]):
-            found |= {key: value for key, value in line.items() if key.startswith("health/")}
+            found |= {key: value for key, value in line.items() if key.startswith(HEALTH)}
     return found
 
 
@@ -173,9 +213,9 @@ def _below(path: str, root: Path) -> str:
     return f"{ROOT}{Path(path).relative_to(root)}" if Path(path).is_relative_to(root) else path
 
 
-def _summary(folder: Path) -> dict[str, Any] | None:
+def _read(file: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((folder / "cell.json").read_text())
+        found = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
@@ -186,7 +226,7 @@ def _gather(study: Study, cells: Sequence[Cell], out: Path) -> None:
     while True:
         with _holding(out / ".held" / ".all") as ours:
             if ours:
-                made = [summary for cell in cells if (summary := _summary(out / cell.name)) is not None]
+                made = [summary for cell in cells if (summary := _read(out / cell.name / "cell.json")) is not None]
                 asked = {key: getattr(study, key) for key in ("title", "quality", "mean", "against")}
                 said = {"study": VERSION, **asked, "of": len(cells), "cells": made}
                 write_file(out / SUMMARY, (json.dumps(said) + "\n").encode())

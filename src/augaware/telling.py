@@ -16,6 +16,7 @@ from augaware.augment.pipeline import Pipeline
 from augaware.auto import Chosen
 from augaware.data.base import Source
 from augaware.data.mapped import Mapped
+from augaware.data.paired import Paired
 from augaware.data.store import Stored
 from augaware.disk import write_file
 from augaware.processes import Processes, precision
@@ -89,6 +90,7 @@ class Teller:
     def _kept(self) -> str:
         """Where the decoded images are, and why there."""
         source, recipe = self.trainer.source, self.trainer.recipe
+        source = source.photographs if isinstance(source, Paired) else source
         limit = f"memory_gib={recipe.memory_gib:g}"
         if isinstance(source, Mapped):
             return f"images are read from the store {source.folder}: {amount(source.images.data.nbytes)}, decoded once"

@@ -81,6 +81,7 @@ def store(
     """
     from augaware.data.loader import open_source
     from augaware.data.mapped import Mapped
+    from augaware.data.paired import Paired
     from augaware.progress import Display
     from augaware.recipe import Recipe
 
@@ -95,8 +96,9 @@ def store(
             say=display.line,
             reading=recipe.reading,
         )
-    assert isinstance(source, Mapped)
-    return source.folder
+    kept = source.photographs if isinstance(source, Paired) else source
+    assert isinstance(kept, Mapped)
+    return kept.folder
 
 
 def check_store(out: Named) -> list[str]:

@@ -26,6 +26,7 @@ SIDECARS = (".cls", ".json", ".txt")  # the first of which every image has one i
 _GZIP_LIMIT = 16 << 30
 _GZIP_RATIO = 200  # images hardly shrink: what grows more than this, past the first 64 MiB, is made to fill the memory
 _SIDECAR_LIMIT = 1 << 20
+_PIECE = 4096  # headers looked at together
 _HARMLESS = frozenset((b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname"))  # records of a pax header
 
 Span = tuple[int, int]  # offset and size in bytes
@@ -174,9 +175,13 @@ def _plain_members(data: bytes | mmap.mmap) -> list[Member] | None:
         return None
     if at >= len(data):
         return None
-    blocks = np.frombuffer(data, np.uint8, count=at).reshape(-1, block)[heads]
-    blocks[:, 148:156] = ord(" ")  # the checksum's own place
-    return found if blocks.sum(1, dtype=np.int64).tolist() == stated else None
+    blocks = np.frombuffer(data, np.uint8, count=at).reshape(-1, block)
+    for first in range(0, len(heads), _PIECE):  # those of a million members would be half a gigabyte
+        some = blocks[heads[first : first + _PIECE]]
+        some[:, 148:156] = ord(" ")  # the checksum's own place
+        if some.sum(1, dtype=np.int64).tolist() != stated[first : first + _PIECE]:
+            return None
+    return found
 
 
 def _records(content: bytes) -> Iterator[bytes]:

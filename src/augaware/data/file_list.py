@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from augaware.data.base import Skipped
-from augaware.data.decode import EXTENSIONS
+from augaware.data.decode import ARRAYS, EXTENSIONS
 from augaware.data.files import FileSource, digest, label_by_text
 from augaware.errors import RequestError
 
@@ -19,7 +19,9 @@ __all__ = ["FileList"]
 
 COLUMNS = ("path", "file", "image", "file_name", "filename")
 # The path ends with the last extension that a space, a comma or the line's end follows; what follows is the label.
-_LINE = re.compile(rf"(.*(?:{'|'.join(re.escape(e) for e in sorted(EXTENSIONS))}))(?:[ ,]+(.*))?", re.IGNORECASE)
+_LINE = re.compile(
+    rf"(.*(?:{'|'.join(re.escape(e) for e in sorted(EXTENSIONS | ARRAYS))}))(?:[ ,]+(.*))?", re.IGNORECASE
+)
 
 Row = tuple[int, str, str]  # the line, the path as it stands there, the label: "" without
 
@@ -27,10 +29,11 @@ Row = tuple[int, str, str]  # the line, the path as it stands there, the label: 
 class FileList(FileSource):
     """The images that the list ``path`` names, in its order, each as often as it stands there.
 
-    Paths are relative to the list's folder, or absolute. ``.txt``: a path per line, and its label after a tab, or after
-    a space or a comma behind the extension (.jpg, ...). ``.csv``, ``.tsv``: a header with a column path (or file,
-    image, file_name, filename) and, or not, label. ``.jsonl``: an object per line with these keys. Labels are class
-    numbers, from 0, or names; without any, first-level folders are classes as in a folder.
+    Paths are relative to the list's folder, or absolute. They may lead out of it, with ``..`` too: a list is one's own,
+    and whatever it names is opened as an image and as nothing else. ``.txt``: a path per line, and its label after a
+    tab, or after a space or a comma behind the extension (.jpg, ...). ``.csv``, ``.tsv``: a header with a column path
+    (or file, image, file_name, filename) and, or not, label. ``.jsonl``: an object per line with these keys. Labels are
+    class numbers, from 0, or names; without any, first-level folders are classes as in a folder.
 
     Files that are not there are listed in ``skipped``. Raises :class:`RequestError`, with the line, for what is no such
     list, and for one of which no file is there.

@@ -10,7 +10,7 @@ import torch
 from augaware.data.archive import TARS
 from augaware.data.base import Source
 from augaware.data.files import LISTS
-from augaware.data.loader import open_source
+from augaware.data.loader import open_source, resolved
 from augaware.data.shards import BETWEEN, braced, tars_in
 from augaware.data.store import Part
 from augaware.errors import RequestError
@@ -31,7 +31,7 @@ def located(folder: Path) -> dict[str, str]:
 def counted(folder: Path, name: str, whole: bool = True) -> dict[str, int]:
     """How many images each split holds, nothing decoded and nothing carved; ``whole`` as in :func:`open_layout`."""
     found = _serving(located(folder), name, whole)
-    return {split: len(open_source(src, memory=0)) for split, src in found.items()}
+    return {split: len(resolved(src)) for split, src in found.items()}
 
 
 def open_layout(

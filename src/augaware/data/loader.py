@@ -96,7 +96,7 @@ def open_source(
     """
     if short_side is not None and short_side < 1:
         raise RequestError(f"short_side={short_side}: must be 1 pixel or more")
-    source = _resolve(src, short_side)
+    source = resolved(src, short_side)
     source.read_as(reading)
     return keep(source, short_side, memory, progress, workers, store, say)
 
@@ -152,8 +152,8 @@ def is_spec(src: str) -> bool:
     return not (src.lower().endswith((*TARS, *LISTS)) or Path(src).expanduser().exists())
 
 
-def _resolve(src: str, short_side: int | None) -> Source:
-    """The source that SRC names, nothing decoded yet."""
+def resolved(src: str, short_side: int | None = None) -> Source:
+    """The source that SRC names, nothing decoded yet, and as which kind it is to be read not said."""
     scheme, _, rest = src.partition(":")
     if scheme == "hf":
         name, bracket, arguments = (rest, "", "") if Path(rest).is_dir() else rest.partition("(")

@@ -146,10 +146,10 @@ def _array(content: bytes) -> np.ndarray[Any, Any]:
         raise Unreadable(f"damaged array: {' '.join(str(error).split())}") from None
     if dtype.hasobject:
         raise Unreadable("an array of Python objects, which is not read: it may hold code")
-    if len(shape) not in (2, 3) or 0 in shape:
+    if len(shape) not in (2, 3) or not all(type(n) is int and n > 0 for n in shape):
         raise Unreadable(f"an array of shape {shape}; accepted: (H, W), (H, W, C) and (C, H, W)")
     count, at = int(np.prod(shape, dtype=object)), file.tell()
-    if len(content) != at + count * dtype.itemsize:
+    if len(content) != at + count * dtype.itemsize or not dtype.itemsize:
         raise Unreadable(f"damaged array: {len(content) - at} bytes where shape {shape} has {count * dtype.itemsize}")
     return np.frombuffer(content, dtype, offset=at).reshape(shape, order="F" if by_columns else "C")
 

@@ -70,10 +70,10 @@ def expanded(text: str, src: str) -> list[str]:
     last = 0
     for match in _BRACES.finditer(text):
         pieces = list(_alternatives(match[1], src))
+        if len(found) * len(pieces) > _MOST:  # before they are made
+            raise RequestError(f"data {src!r} means {len(found) * len(pieces)} tars or more; the most is {_MOST}")
         found = [f"{head}{text[last : match.start()]}{piece}" for head in found for piece in pieces]
         last = match.end()
-        if len(found) > _MOST:
-            raise RequestError(f"data {src!r} means {len(found)} tars; the most is {_MOST}")
     return [head + text[last:] for head in found]
 
 

@@ -29,10 +29,11 @@ Gains = dict[tuple[str, str], list[Scores]]  # (context, level) -> for each seed
 
 MEAN_NOTE = (
     "Points. These data sets: [ , ] is 95 % over seeds (paired, Student's t) and over test images (of both encoders, "
-    "taken as independent; they are the same images, so it is wider than it would have to be). Such data sets: 95 % "
-    "over data sets, as if these were drawn from many. At equal quality: whichever of the two has come further by "
-    "{quality} is taken where it was as far as the other, between two of its snapshots; over {way}. Its learning rate "
-    "had not come down there, and a seed at which it was further from the first snapshot on is left out."
+    "taken as independent; they are the same images, so it is wider than it would have to be); in rows of all, over "
+    "all runs as if they were seeds. Such data sets: 95 % over data sets, as if these were drawn from many. At equal "
+    "quality: whichever of the two has come further by {quality} is taken where it was as far as the other, between "
+    "two of its snapshots; over {way}. Its learning rate had not come down there, and a seed at which it was further "
+    "from the first snapshot on is left out."
 )
 TASK_NOTE = "Points; [ , ]: 95 % over seeds and test images. Of many intervals some are clear by chance."
 
@@ -61,8 +62,10 @@ def read(path: Path) -> dict[str, Any]:
             raise ValueError
         section(found)
         runs(found, path)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise RequestError(f"report: {str(file)!r} is no study.json of augaware study, version 1") from None
+    if not found["cells"]:
+        raise RequestError(f"report: {str(file)!r} has no cell yet; go on with augaware study")
     return found
 
 
@@ -95,7 +98,7 @@ def section(study: Mapping[str, Any]) -> Section:
             if quality:
                 equal.setdefault((where, level), []).append(gains(*as_far(ours, theirs, quality)))
     several = len({context for *_, context, _ in compared}) > 1
-    names = [name for name in end if several or name[0] != ALL]
+    names = sorted((name for name in end if several or name[0] != ALL), key=lambda name: name[0] == ALL)
     way = [task for task in mean if any(task in scores for cell in made for scores in cell.way)]
     known = {task for seeds in end.values() for scores in seeds for task in scores}
     tasks = [
