@@ -218,7 +218,7 @@ def without_data(arguments: list[str]) -> int:
 
     from augaware.errors import RequestError
 
-    module = importlib.import_module("augaware.pretrain")
+    module = importlib.import_module("augaware.images")
     original = module.open_source
 
     def opened(src: str, *given: Any, **named: Any) -> Any:
