@@ -17,7 +17,7 @@ FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path i
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 LEAVES = {"checks", "errors", "spaces", "views", "ragged", "losses", "random", "metrics", "lookup", "progress"}
-LEAVES |= {"auto", "distributed", "launched", "reading", "threads", "disk", "stop", "memory", "watch"}
+LEAVES |= {"auto", "distributed", "launched", "quiet", "reading", "threads", "disk", "stop", "memory", "watch"}
 ANYTHING = {""}
 MAY_IMPORT = {
     **dict.fromkeys(LEAVES, LEAVES),

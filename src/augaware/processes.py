@@ -32,6 +32,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from augaware import auto, launched
 from augaware.errors import RequestError, RunError
+from augaware.quiet import quiet
 from augaware.recipe import Recipe
 from augaware.watch import BEAT, Watch
 
@@ -232,7 +233,7 @@ def fabric(group: Processes, recipe: Recipe, some_unused: bool, shard: Callable[
 
     ``some_unused``: a step does not use all parameters. ``shard`` divides a module over a mesh, for FSDP.
     """
-    with _silent("lightning_fabric"):
+    with quiet("lightning_fabric", logging.WARNING):
         return _fabric(group, recipe, some_unused, shard)
 
 
@@ -257,18 +258,6 @@ def _fabric(group: Processes, recipe: Recipe, some_unused: bool, shard: Callable
     )
     made.launch()
     return made
-
-
-@contextmanager
-def _silent(library: str) -> Iterator[None]:
-    """Without what ``library`` tells meanwhile of what it does: a run says that itself."""
-    logger = logging.getLogger(library)
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def precision(recipe: Recipe) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from augaware.data.files import FileSource, digest, label_by_text
 from augaware.errors import RequestError, did_you_mean
+from augaware.quiet import quiet
 
 __all__ = ["HuggingFace"]
 
@@ -91,30 +91,33 @@ def _opened(name: str, split: str | None, config: str | None, revision: str | No
             f"{where}: datasets {datasets.__version__} is too old; get a newer one with: pip install -U 'datasets>=4'"
         )
     place = str(folder) if local else name
-    talk = logging.getLogger("huggingface_hub")  # of each try to reach the Hub, and of a README that is not there
-    level = talk.level
-    talk.setLevel(logging.ERROR)
     try:
-        if local and any((folder / file).is_file() for file in _SAVED):
-            if config or revision:
-                raise RequestError(f"{where}: a set that save_to_disk made has no config and no revision")
-            saved = datasets.load_from_disk(place)
-            if isinstance(saved, datasets.Dataset):
-                own = str(saved.split or "train")
-                return saved, _chosen(split, [own], where)
-            split = _chosen(split, list(saved), where)
-            return saved[split], split
-        if split is None:
-            split = _chosen(None, datasets.get_dataset_split_names(place, config, revision=revision), where)
-        return datasets.load_dataset(place, config, split=split, revision=revision), split
+        with quiet("huggingface_hub"):  # of each try to reach the Hub, and of a README that is not there
+            return _loaded(datasets, place, split, config, revision, where)
     except RequestError:
         raise
     except Exception as error:  # of a dozen kinds, by library and version
         said = " ".join(str(error).split())[:300] or type(error).__name__
         saved = f"; without a network, hf:FOLDER reads what load_dataset({name!r}).save_to_disk(FOLDER) left elsewhere"
         raise RequestError(f"{where} cannot be loaded from Hugging Face: {said}{'' if local else saved}") from None
-    finally:
-        talk.setLevel(level)
+
+
+def _loaded(
+    datasets: Any, place: str, split: str | None, config: str | None, revision: str | None, where: str
+) -> tuple[Any, str]:
+    """As the library has them, of the folder or the name ``place``."""
+    if any((Path(place) / file).is_file() for file in _SAVED):
+        if config or revision:
+            raise RequestError(f"{where}: a set that save_to_disk made has no config and no revision")
+        saved = datasets.load_from_disk(place)
+        if isinstance(saved, datasets.Dataset):
+            own = str(saved.split or "train")
+            return saved, _chosen(split, [own], where)
+        split = _chosen(split, list(saved), where)
+        return saved[split], split
+    if split is None:
+        split = _chosen(None, datasets.get_dataset_split_names(place, config, revision=revision), where)
+    return datasets.load_dataset(place, config, split=split, revision=revision), split
 
 
 def _chosen(split: str | None, there: list[str], where: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from augaware.checks import check_flags
 from augaware.errors import RequestError
 from augaware.exports.base import Export, Reader, normalised
 from augaware.frozen import Frozen
+from augaware.quiet import quiet
 
 __all__ = ["Onnx"]
 
@@ -129,13 +129,7 @@ class _Normalise(nn.Module):
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what torch's exporter says of its own insides."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", category=FutureWarning)
-            yield
-    finally:
-        log.setLevel(level)
+    with quiet("torch.onnx"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        yield
