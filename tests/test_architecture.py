@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "suite": LEAVES | {"data", "doctor", "evaluate", "frozen", "report", "suites", "tasks"},
     "grid": LEAVES | {"recipe"},
     "study": LEAVES
-    | {"analyse", "checkpoint", "data.loader", "evaluate", "frozen", "grid", "initial", "pretrain", "recipe"},
+    | {"analyse", "checkpoint", "data.loader", "evaluate", "frozen", "grid", "initial", "pretrain", "recipe", "report"},
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
     "sharded": LEAVES | {"nets", "objective", "recipe"},
     "processes": LEAVES | {"recipe"},

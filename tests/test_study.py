@@ -200,7 +200,7 @@ def test_a_run_that_was_stopped_goes_on(root, tmp_path, monkeypatch):
     out, file = tmp_path / "out", written(tmp_path, seeds=[3], also={}, untrained={})
     with monkeypatch.context() as patch:
         module = sys.modules["augaware.study"]  # the name itself is the function
-        patch.setattr(module, "evaluate", fails_at(3, module.evaluate))
+        patch.setattr(module, "evaluate", fails_at(2, module.evaluate))  # at the first snapshot
         with pytest.raises(Killed):
             augaware.study(file, data=root, out=out)
     assert not (out / "study.json").exists()

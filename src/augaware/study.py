@@ -30,6 +30,7 @@ from augaware.initial import pinned
 from augaware.pretrain import Trainer, resume, start
 from augaware.progress import Display
 from augaware.recipe import Recipe
+from augaware.report.folder import headline
 
 SUMMARY, ASKED = "study.json", "recipe.json"
 VERSION = 1  # of that file
@@ -53,7 +54,8 @@ def run_study(file: Path | str, root: Path | str, out: Path | str, told: Told = 
             if not _made(study, cell, out):
                 told(f"cell {number} of {len(cells)}: {cell.name}")
                 _make(study, cell, root, out)
-        _gather(study, cells, out)
+                _gather(study, cells, out)
+    _gather(study, cells, out)  # what others made meanwhile, and where nothing was left to make
     if elsewhere:
         told(f"left to another process: {len(elsewhere)} of {len(cells)} cells, such as {elsewhere[0]}")
     return out / SUMMARY
@@ -156,13 +158,16 @@ def _make(study: Study, cell: Cell, root: Path, out: Path) -> None:
     results = evaluate(frozen, study.tasks, root, folder / "eval", again=False)
     way = []
     for file in _snapshots(folder) if study.way else ():
-        place = folder / "way" / file.stem
-        got = evaluate(load_encoder(str(file)), study.way, root, place / "eval", again=False)
+        place, snapshot = folder / "way" / file.stem, load_encoder(str(file))
+        if snapshot.fingerprint == frozen.fingerprint:  # the last one is the end
+            got = [result for result in results if result["task"] in study.way]
+        else:
+            got = evaluate(snapshot, study.way, root, place / "eval", again=False)
+            shutil.rmtree(place / "features", ignore_errors=True)
         step = _step(file)
         way.append(
             {"step": step, "results": [short for r in got for short in _short(r)], "health": _health(folder, step)}
         )
-        shutil.rmtree(place / "features", ignore_errors=True)
     shutil.rmtree(folder / "features", ignore_errors=True)  # they can be made again, and a grid has many
     summary = {
         "levels": cell.levels,
@@ -181,12 +186,9 @@ def _make(study: Study, cell: Cell, root: Path, out: Path) -> None:
 
 def _short(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The headline numbers of a result, without the recipe and the machine, which the cell has once."""
-    metrics = result["metrics"]
-    test, error = metrics.get("test", {}), metrics.get("standard_error")
-    named = test if isinstance(test, dict) else {"test": test}
-    errors = error if isinstance(error, dict) else {"test": error}
     shared = {key: result[key] for key in ("task", "dataset", "protocol", "seconds")}
-    return [shared | {"metric": k, "value": v, "error": errors.get(k)} for k, v in named.items()]
+    numbers = headline(result["metrics"]).items()
+    return [shared | {"metric": metric, "value": value, "error": error} for metric, (value, error) in numbers]
 
 
 def _analyses(study: Study, frozen: Frozen, folder: Path, root: Path) -> list[dict[str, Any]]:
