@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,10 +62,10 @@ def in_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object
     """``act`` as ``step`` begins."""
     original = Trainer._step
 
-    def stepped(self: Trainer, number: int, epoch: int, batch: ImageBatch) -> tuple[dict[str, Tensor], float]:
+    def stepped(self: Trainer, number: int, *given: Any) -> tuple[dict[str, Tensor], float]:
         if number == step:
             act()
-        return original(self, number, epoch, batch)
+        return original(self, number, *given)
 
     monkeypatch.setattr(Trainer, "_step", stepped)
 
@@ -342,7 +343,7 @@ def test_a_loss_that_is_nan(recipe: Recipe, tmp_path: Path) -> None:
     run, seen = tmp_path / "run", {}
     original = Trainer._step
 
-    def poisoned(self: Trainer, step: int, epoch: int, batch: ImageBatch) -> tuple[dict[str, Tensor], float]:
+    def poisoned(self: Trainer, step: int, *given: Any) -> tuple[dict[str, Tensor], float]:
         if step == 6:
             seen["views"] = None
             with torch.no_grad():
@@ -351,7 +352,7 @@ def test_a_loss_that_is_nan(recipe: Recipe, tmp_path: Path) -> None:
         take = self.camera.take
         if step == 6:
             self.camera.take = lambda *given: seen.setdefault("taken", take(*given))  # type: ignore[method-assign]
-        return original(self, step, epoch, batch)
+        return original(self, step, *given)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_step", poisoned)

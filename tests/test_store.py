@@ -468,7 +468,7 @@ class Tracked(Source):
 def test_no_more_batches_are_alive_than_the_loader_says(workers: int, prefetch: int) -> None:
     source = Tracked()
     most = 0
-    for _ in Loader(source, torch.arange(64).split(2), workers, prefetch):
+    for _ in Loader(source.batch, torch.arange(64).split(2), workers, prefetch):
         time.sleep(0.005)
         most = max(most, len(source.alive))
     assert most == max(workers, prefetch)

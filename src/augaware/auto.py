@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
 from typing import NamedTuple
 
 import torch
 
 AUTO = "auto"
+LONG = 2000  # steps for which half a minute of compiling pays
 NATIVE = ("amx_bf16", "avx512_bf16")  # instructions of a CPU that multiply bf16
 
 
@@ -21,6 +25,10 @@ class Chosen(NamedTuple):
     def line(self) -> str:
         """``device auto -> cpu (no CUDA device is visible to torch 2.11)``."""
         return f"{self.name} {AUTO} -> {self.value} ({self.why})"
+
+    def taken(self, asked: str) -> str:
+        """What was ``asked`` for; where that is auto, what was chosen."""
+        return self.value if asked == AUTO else asked
 
 
 def device() -> Chosen:
@@ -43,3 +51,18 @@ def precision(device: str) -> Chosen:
     if native is not None:
         return Chosen("precision", "bf16", f"this CPU multiplies it natively: {native}")
     return Chosen("precision", "fp32", f"this CPU does not multiply bf16 natively: no {' and no '.join(NATIVE)}")
+
+
+def compile(device: str, steps: int, alone: bool) -> Chosen:
+    """yes on a GPU, for a run of many ``steps`` by one process ``alone``, where there is what it takes; else no."""
+    if device != "cuda":
+        return Chosen("compile", "no", "on CPUs it was measured slower")
+    if not alone:
+        return Chosen("compile", "no", "several processes train, for which it is not tried")
+    if steps < LONG:
+        return Chosen("compile", "no", f"{steps} steps are over before it pays")
+    if importlib.util.find_spec("triton") is None:
+        return Chosen("compile", "no", "triton is not installed")
+    if shutil.which(os.environ.get("CC", "cc")) is None and shutil.which("gcc") is None:
+        return Chosen("compile", "no", "there is no C compiler")
+    return Chosen("compile", "yes", "the GPU then needs fewer passes over memory; the first steps wait for it")

@@ -42,7 +42,7 @@ class Panel:
     @torch.no_grad()
     def look(self, network: Network, device: torch.device) -> Health:
         """Measure f's features y and the embeddings z of two augmented views, and y of the plain images for kNN."""
-        with evaluating(network):
+        with evaluating(network), torch.compiler.set_stance("force_eager"):  # a few batches, not worth compiling for
             return self._measured(network, device)
 
     def _measured(self, network: Network, device: torch.device) -> Health:

@@ -62,7 +62,7 @@ class Objective(nn.Module):
     """The trained whole: online network, EMA target where the host has one, host and awareness parts.
 
     ``awareness`` holds any number of methods, of which at most one may have its own of each of ``HOOKS``; none is
-    vanilla.
+    vanilla. Between the passes of a step: ``planned``, its views, and ``seen``, branch -> what the host compared.
     """
 
     def __init__(self, f: Encoder, host: Host, awareness: Sequence[Awareness]) -> None:
@@ -84,8 +84,8 @@ class Objective(nn.Module):
                 own.score = owners["score"].score
         self.awareness = nn.ModuleDict({a.name: a for a in awareness})
         self._pair = [owners["pair"]]  # in a list: a module's module is registered once
-        self._plan: Plan = ()
-        self._seen: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
+        self.planned: Plan = ()
+        self.seen: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         self._check_compared()
 
     @classmethod
@@ -145,14 +145,19 @@ class Objective(nn.Module):
             plan = a.plan(plan)
             a.own = range(before, len(plan))
         reads = self.reads
-        plan = self._plan = tuple(replace(view, measure=reads) for view in plan)
+        plan = self.planned = tuple(replace(view, measure=reads) for view in plan)
         return plan
+
+    @property
+    def planning(self) -> bool:
+        """Whether an awareness plans the views, which it may do anew for each step."""
+        return any(type(a).plan is not Awareness.plan for a in self.aware)
 
     def sketch(self, count: int) -> Plan:
         """What :meth:`plan` may give, to be looked at: nothing is drawn for it, and no step is planned."""
         with torch.random.fork_rng(devices=[]):
             plan = self.plan(count)
-        self._plan = ()
+        self.planned = ()
         for a in self.aware:
             a.own = range(0)
         return plan
@@ -173,13 +178,13 @@ class Objective(nn.Module):
         ``views`` are those of the last :meth:`plan`, or the recipe's own if there was none. ``"nothing/<part>"`` is the
         loss/<part> of a prediction that looks at nothing.
         """
-        plan = self._plan or plain_plan(len(views))
+        plan = self.planned or plain_plan(len(views))
         assert len(plan) == len(views), f"{len(plan)} views are planned, {len(views)} given"
         main = [number for number, planned in enumerate(plan) if planned.role == number]
         self.check_views(len(main))
         numbered = dict(enumerate(views))
         online, target = self._embeddings(plan, main, numbered)
-        self._seen = {}
+        self.seen = {}
 
         def loss(views: Sequence[int] | None = None, branch: int = 0, foils: Sequence[int] = ()) -> Tensor:
             chosen, host = main if views is None else list(views), self.hosts[branch]
@@ -189,7 +194,7 @@ class Objective(nn.Module):
             if host.needs_labels:
                 assert labels is not None
                 compared = [labels]
-            self._seen.setdefault(branch, ([t.detach() for t in z], compared))
+            self.seen.setdefault(branch, ([t.detach() for t in z], compared))
             if not foils:
                 return host.loss(z, compared)
             assert isinstance(host, ContrastiveHost)
@@ -251,7 +256,7 @@ class Objective(nn.Module):
         m = self.host.momentum_at(now)
         if self.target is not None and m is not None:
             ema_update(self.target, self.online, m)
-        for branch, seen in self._seen.items():
+        for branch, seen in self.seen.items():
             self.hosts[branch].after_step(*seen)  # type: ignore[operator]
 
 

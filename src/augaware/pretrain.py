@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from augaware import auto
 from augaware.augment.engine.fused import require
 from augaware.augment.plan import Camera, recorded
 from augaware.checkpoint import Run, check_device, environment, refuse_existing, resuming
@@ -28,6 +29,7 @@ from augaware.data.loader import Loader, known
 from augaware.distributed import averaged, local, total
 from augaware.errors import RequestError
 from augaware.faults import LossWatch, diverged, resumable
+from augaware.gpu import Captured, Passes, compile_networks
 from augaware.health import Panel
 from augaware.hosts.base import Moment
 from augaware.images import check_data, check_share, opened
@@ -45,8 +47,8 @@ from augaware.recipe import Recipe
 from augaware.sharded import Shards, check_shardable
 from augaware.state import State
 from augaware.stop import Stop
+from augaware.supply import Made, Supply
 from augaware.telling import Teller
-from augaware.views import View
 
 PATIENT = 3.0  # seconds in which augmentations that are compiled already are read from the disk
 SETTLED = 100  # steps before which the embeddings of a healthy run may still all point one way
@@ -103,8 +105,7 @@ class Trainer:
                 check_shardable(draft, recipe)
         resting = any(a.resting for a in draft.aware) and any(True for _ in draft.hosts.parameters())
         self.fabric = fabric(self.group, recipe, some_unused=resting, shard=Shards.shard)
-        if self.fabric.device.type == "cpu":
-            keep_freed()
+        keep_freed()
         with self.group.agreeing():
             objective = self._opened(display)
         recipe = self.recipe
@@ -114,22 +115,27 @@ class Trainer:
         objective.to(self.fabric.device).to(memory_format=layout)
         if self.group.world > 1:
             synchronised(objective)
+        alone, device = self.group.world == 1, self.fabric.device
+        if auto.compile(device.type, self.total_steps, alone).taken(recipe.compile) == "yes":
+            compile_networks(objective)
         shards = Shards(objective) if sharded else None
         self.objective = self.fabric.setup_module(objective)
         optimizer = build_optimizer(objective, recipe)
         self.optimizer: Any = self.fabric.setup_optimizers(optimizer)
-        fingerprint, device = self.source.fingerprint, self.fabric.device
-        self.state = State(recipe, objective, optimizer, fingerprint, self.group, shards, device)
+        self.state = State(recipe, objective, optimizer, self.source.fingerprint, self.group, shards, device)
+        self.passes = Passes(self.objective, self.optimizer, self.fabric.backward)
+        self.supply = Supply(self.camera, objective, device, recipe.seed)
+        if device.type == "cuda" and alone:
+            self.passes = Captured(objective, self.objective, self.optimizer, self.fabric.backward)
         self.panel = Panel(self.source, self.camera.pipelines[0], recipe.health_images, recipe.seed)
 
     def _opened(self, display: Display) -> Objective:
         """The objective, once the images are read and the augmentations compiled."""
         recipe = self.recipe
-        compiled = self.camera.warm() if self.fabric.device.type == "cpu" else None
+        compiled = self.camera.warm()
         self.source, measured = opened(recipe, display)
-        if measured != recipe:
-            recipe = self.recipe = measured
-            self.camera = Camera(recipe)
+        recipe = self.recipe = measured
+        self.camera = Camera(recipe, pinned=self.fabric.device.type == "cuda")
         objective = self._built(len(self.source.classes) if self.source.labels is not None else None)
         self.steps_per_epoch = len(self.source) // recipe.batch_size
         if self.steps_per_epoch == 0:
@@ -184,13 +190,14 @@ class Trainer:
             while step < self.total_steps:
                 epoch, place = divmod(step, self.steps_per_epoch)
                 batches = self._batches(epoch)[place : self.steps_per_epoch]
-                loader = Loader(self.source.shuffled(recipe.seed, epoch), [local(batch) for batch in batches])
+                source = self.source.shuffled(recipe.seed, epoch)
+                loader = Loader(self.supply.prepared(source.batch, epoch), [local(batch) for batch in batches])
                 clock, parts = Clock(), dict[str, Tensor]()
-                for batch in loader:
+                for batch, views in loader:
                     if self.group.world > 1:
                         check_share(self.source, batch, self.share, step)
                     if len(batch) > 1:  # fewer are left only where images of a large source cannot be read
-                        parts, seconds = self._step(step, epoch, batch)
+                        parts, seconds = self._step(step, epoch, batch, views)
                         clock.add(len(batch) * self.group.world, seconds)
                         watch.see(step, parts["loss"])
                     step += 1
@@ -236,8 +243,8 @@ class Trainer:
             epoch, place = divmod(bad, self.steps_per_epoch)
             raise diverged(run.path, bad, epoch, self._batches(epoch)[place], self.source.names, parts)
 
-    def _step(self, step: int, epoch: int, batch: ImageBatch) -> tuple[dict[str, Tensor], float]:
-        """One step; the loss and its parts, and the seconds that the views took."""
+    def _step(self, step: int, epoch: int, batch: ImageBatch, made: Made = None) -> tuple[dict[str, Tensor], float]:
+        """One step; the loss and its parts, and the seconds that the views took, unless they were ``made`` before."""
         self.group.at(step)
         recipe, now = self.recipe, Moment(step, self.total_steps, self.steps_per_epoch)
         set_schedules(self.optimizer, recipe, step, self.steps_per_epoch)
@@ -247,27 +254,18 @@ class Trainer:
         labels = None
         if self._objective.host.needs_labels and self.source.labels is not None:
             labels = self.source.labels[batch.index].to(self.fabric.device)
-        batch = batch.to(self.fabric.device)
-        views = self.views(batch, epoch)
+        views = self.supply.views(batch, epoch, made)
         seconds = time.perf_counter() - began
         if self.group.world > 1:  # each process draws for its own images; what was planned is the same for all
             reseed(self.fabric.device, recipe.seed, step, self.group.rank)
         self.group.at(step, late=True)
-        parts: dict[str, Tensor] = self.objective(views, labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(parts["loss"])
+        parts = self.passes(views, labels)
         self._objective.after_backward(now)
         if recipe.clip_norm:
             nn.utils.clip_grad_norm_(trained(self.optimizer), recipe.clip_norm)
         self.optimizer.step()
         self._objective.after_step(now)
         return {k: v.detach() for k, v in parts.items()}, seconds
-
-    def views(self, batch: ImageBatch, epoch: int) -> list[View]:
-        """The views of a step, as the objective plans them."""
-        plan = self._objective.plan(len(self.camera.pipelines))
-        several = batch.photographs if batch.others else ()
-        return self.camera.take(plan, batch.images, batch.sizes, batch.index, self.recipe.seed, epoch, several)
 
     def _look(self, step: int, teller: Teller, log: Log) -> None:
         network = self.state.network()

@@ -15,6 +15,7 @@ from augaware.reading import Reading
 OPTIMIZERS = ("sgd", "adamw", "lars")
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
+COMPILE = ("auto", "yes", "no")
 STRATEGIES = ("ddp", "fsdp")
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -70,7 +71,8 @@ class Recipe:
     clip_norm: float = 0.0  # largest norm of the gradient; 0 is no clipping
     device: str = "auto"
     precision: str = "auto"  # bf16 where the hardware computes it, else fp32
-    engine: str = "auto"  # how views are made: fused where that works (CPU), else plain
+    engine: str = "auto"  # how views are made: fused where that works, else plain
+    compile: str = "auto"  # whether torch.compile makes the networks: yes for long runs on a GPU, else no
     log_steps: int = 10
     loggers: tuple[str, ...] = ()  # where numbers go beside metrics.jsonl and TensorBoard
     checkpoint_seconds: float = 30.0  # also at the end of each epoch; 0 is after every step
@@ -120,6 +122,7 @@ class Recipe:
 
             known_spaces(self.known)
         choices = {"optimizer": OPTIMIZERS, "precision": PRECISIONS, "device": DEVICES, "strategy": STRATEGIES}
+        choices["compile"] = COMPILE
         for name, accepted in choices.items():
             if getattr(self, name) not in accepted:
                 value = getattr(self, name)

@@ -38,4 +38,4 @@ def replay(path: Path | str) -> tuple[ImageBatch, list[View]]:
         raise RequestError(f"{str(run.path / DIVERGED)!r} names images that {run.recipe.data!r} does not have")
     batch = trainer.source.shuffled(run.recipe.seed, epoch).batch(index)
     torch.manual_seed(word(run.recipe.seed, step))  # as in the step: a plan may draw
-    return batch, trainer.views(batch, epoch)
+    return batch, trainer.supply.views(batch, epoch)

@@ -19,6 +19,7 @@ from augaware.data.mapped import Mapped
 from augaware.data.paired import Paired
 from augaware.data.store import Stored
 from augaware.disk import write_file
+from augaware.gpu import Passes
 from augaware.processes import Processes, precision
 from augaware.progress import Display, amount
 from augaware.recipe import Recipe
@@ -37,6 +38,7 @@ class Told(Protocol):
     group: Processes
     share: int
     steps_per_epoch: int
+    passes: Passes
 
 
 class Teller:
@@ -45,6 +47,7 @@ class Teller:
     def __init__(self, trainer: Told, display: Display) -> None:
         self.trainer, self.display = trainer, display
         self._named = 0  # how many of the source's skipped images were
+        self._refused = ""  # why there is no graph, once it was said
 
     def begin(self, step: int, init: str) -> None:
         """What begins, or goes on from ``step``; f starts from ``init``, where that is not empty."""
@@ -77,15 +80,17 @@ class Teller:
             yield auto.precision("cuda" if device == "cuda" else "cpu").line
         if recipe.engine == auto.AUTO:
             yield self._engine_chosen().line
+        if recipe.compile == auto.AUTO and device != "cpu":
+            steps = recipe.epochs * self.trainer.steps_per_epoch
+            yield auto.compile(device, steps, self.trainer.group.world == 1).line
         yield self._kept()
 
     def _engine_chosen(self) -> Chosen:
         device, reason = self.trainer.fabric.device, failure()
-        if device.type != "cpu":
-            return Chosen("engine", "plain", f"views are made on {device}, and the fused engine is for a CPU")
         if reason is not None:
             return Chosen("engine", "plain", reason)
-        return Chosen("engine", "fused", "numba works here: one compiled pass for each image")
+        ahead = "" if device.type == "cpu" else f", on the CPU while {device} computes"
+        return Chosen("engine", "fused", f"numba works here: one compiled pass for each image{ahead}")
 
     def _kept(self) -> str:
         """Where the decoded images are, and why there."""
@@ -116,6 +121,9 @@ class Teller:
             f"epoch {step / self.trainer.steps_per_epoch:.1f}  {losses}  {numbers['images_per_second']:.0f} images/s  "
             f"waiting for data {numbers['data_wait']:.0%}  views {numbers['views_share']:.0%}",
         )
+        refused, self._refused = self._refused, self.trainer.passes.refused
+        if self._refused and not refused:
+            self.display.line(f"each step is launched kernel by kernel: no CUDA graph can be made ({self._refused})")
 
     def health(self, step: int, numbers: Mapping[str, float], warning: str | None) -> None:
         """The health panel of the epoch that ends with ``step``."""
@@ -138,8 +146,7 @@ class Teller:
     def _engine(self) -> str:
         """Which engine makes the views, and why."""
         device = self.trainer.fabric.device
-        if device.type != "cpu":
-            return f"by plain torch on {device}"
+        where = "" if device.type == "cpu" else f" on {device}"
         if self.trainer.recipe.engine == "plain":
-            return "by the plain engine"
-        return "by the fused engine" if failure() is None else f"by the plain engine: {failure()}"
+            return f"by the plain engine{where}"
+        return "by the fused engine" if failure() is None else f"by the plain engine{where}: {failure()}"

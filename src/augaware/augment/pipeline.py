@@ -28,7 +28,8 @@ class Pipeline:
     (:mod:`augaware.augment.engine.fused`).
 
     Views are ``dtype``: float32, bfloat16, or uint8, which is not normalised; in memory pixel by pixel
-    (``torch.channels_last``), which networks like best, or ``planar``.
+    (``torch.channels_last``), which networks like best, or ``planar``. ``pinned``: what the fused engine makes of
+    images on the CPU lies where a GPU can fetch it beside other work.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Pipeline:
         engine: str = "auto",
         dtype: torch.dtype = torch.float32,
         planar: bool = False,
+        pinned: bool = False,
     ) -> None:
         if dtype not in KINDS:
             raise RequestError(f"dtype={dtype} is none that views can have; accepted: {', '.join(map(str, KINDS))}")
@@ -55,14 +57,21 @@ class Pipeline:
         self.std = torch.tensor(tuple(std)).reshape(1, -1, 1, 1)
         changing = [a for a in augmentations if a.name != "crop"]
         self.dtype, self.planar = dtype, planar
-        self.fused = Fused(changing, size, mean, std, dtype, planar) if use_fused(engine) else None
+        self.fused = Fused(changing, size, mean, std, dtype, planar, pinned) if use_fused(engine) else None
 
     @classmethod
     def from_specs(
-        cls, specs: Sequence[str], size: int, mean: Sequence[float], std: Sequence[float], engine: str = "auto"
+        cls,
+        specs: Sequence[str],
+        size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        engine: str = "auto",
+        pinned: bool = False,
     ) -> Pipeline:
         """The pipeline of augmentation specs such as ``"crop(scale=(0.2, 1.0))"``."""
-        return cls([lookup.build("augment", spec, size) for spec in specs], size, mean, std, engine)
+        made = [lookup.build("augment", spec, size) for spec in specs]
+        return cls(made, size, mean, std, engine, pinned=pinned)
 
     @property
     def spaces(self) -> Mapping[str, Space]:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from augaware import lookup
 from augaware.augment.base import Augmentation
-from augaware.augment.engine.fused import warm
+from augaware.augment.engine.fused import failure, warm
 from augaware.augment.pipeline import Pipeline
 from augaware.errors import RequestError
 from augaware.ragged import Ragged
@@ -113,10 +113,12 @@ def _laws(recipe: Planned) -> list[tuple[tuple[str, ...], int]]:
 class Camera:
     """Takes the views of a plan: draw omega for each view, bring it in line with the plan, apply it.
 
-    The draws of view ``number`` depend on (seed, epoch, index, number) alone, whatever else is planned.
+    The draws of view ``number`` depend on (seed, epoch, index, number) alone, whatever else is planned. ``pinned``:
+    as in :class:`Pipeline`.
     """
 
-    def __init__(self, recipe: Planned) -> None:
+    def __init__(self, recipe: Planned, pinned: bool = False) -> None:
+        self.pinned = pinned
         self.mean, self.std, self.engine, self.laws = recipe.mean, recipe.std, recipe.engine, _laws(recipe)
         made = {law: self._pipeline(*law) for law in self.laws}
         self.pipelines = [made[law] for law in self.laws]
@@ -134,7 +136,7 @@ class Camera:
         return self._made[key]
 
     def _pipeline(self, specs: Sequence[str], size: int) -> Pipeline:
-        return Pipeline.from_specs(specs, size, self.mean, self.std, self.engine)
+        return Pipeline.from_specs(specs, size, self.mean, self.std, self.engine, self.pinned)
 
     def check_acting(self, channels: int) -> None:
         """Raise :class:`RequestError` for an augmentation that cannot act on images of so many ``channels``."""
@@ -165,6 +167,11 @@ class Camera:
                 f"batch_size={batch_size} is no multiple of the {together} images that share parameters; "
                 f"use --batch-size {max(1, round(batch_size / together)) * together}"
             )
+
+    @property
+    def fused(self) -> bool:
+        """Whether the fused engine makes the views, on the CPU."""
+        return failure() is None and all(pipeline.fused for pipeline in self.pipelines)
 
     def warm(self) -> Future[str | None] | None:
         """Begin to compile what makes the views, beside other work: why that failed, or None.

@@ -69,6 +69,6 @@ class ESSL(Awareness):
     def losses(self, online: Views, target: Views) -> dict[str, Extra]:
         """CE of the four turns; a guess has log 4."""
         y = torch.cat([online[number].y for number in self.own])
-        k = torch.tensor(TURNS, device=y.device).repeat_interleave(len(y) // len(TURNS))
+        k = torch.arange(len(TURNS), device=y.device).repeat_interleave(len(y) // len(TURNS))
         logits: Tensor = self.p(y).float()
         return {"rotation": Extra(self.lam, F.cross_entropy(logits, k), F.cross_entropy(torch.zeros_like(logits), k))}

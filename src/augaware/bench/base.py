@@ -82,6 +82,7 @@ class Bench(ABC):
 
     unit = "images"
     measure = "px"
+    at_once = False  # whether sides are made ready beside each other: where that takes long, and disturbs nobody
 
     def __init__(self, sizes: Sequence[Size], rounds: int, seconds: float) -> None:
         self.sizes: tuple[Size, ...] = tuple(sizes)

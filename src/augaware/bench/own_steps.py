@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from augaware.augment.plan import Camera
 from augaware.bench import pictures
 from augaware.bench.base import Work
 from augaware.data.base import ImageBatch
+from augaware.data.loader import Loader
+from augaware.gpu import Passes
 from augaware.pretrain import Trainer
 from augaware.progress import Display
 from augaware.recipe import Recipe
+from augaware.supply import Made
 from augaware.views import View, plain_plan
 
 STATUS = Path("/proc/self/status")
@@ -43,6 +50,7 @@ class Job:
             batch_size=self.batch,
             device=device,
             precision=precision,
+            compile="yes" if device == "cuda" else "no",  # as for a long run
             health_images=0,
         )
 
@@ -61,55 +69,94 @@ class Job:
 class Own(Work):
     """Steps of our trainer. ``given``: with views that were made before, as the peers' are.
 
-    ``found``: milliseconds of the parts of a step in the last pass, and how far its memory rose, in MiB.
+    ``found``: milliseconds of the parts of a step, and how far its memory rose, in MiB. On a CPU the parts are those of
+    the last pass. A GPU is not asked while it is timed: they are those of a few further steps, launched kernel by
+    kernel, in which each part is waited for; and ``TFLOP``, the floating-point operations of a step, ``rate``, how many
+    of those the GPU does in a second of one large product of bf16 matrices, and how steps are launched.
     """
 
     def __init__(self, job: Job, folder: Path, device: str, precision: str, aware: Sequence[str], given: bool) -> None:
-        self.items, self.batch, self.steps = job.batch, job.images(folder), 0
-        before = _memory("VmRSS")
+        self.items, self.batch, self.steps, self.given = job.batch, job.images(folder), 0, given
+        self.before = _memory("VmRSS")
         with Display("", total=1) as display:
             self.trainer = Trainer(job.recipe(device, precision, aware), display)
-        self.device, self.before, self.given = self.trainer.fabric.device, before, given
+        self.device = self.trainer.fabric.device
         self.milliseconds: dict[str, float] = {}
         self._spent: dict[str, float] = defaultdict(float)
-        self._watch()
+        self._on_gpu: dict[str, float] = {}
+        if given:
+            views, make = list[list[View]](), self.trainer.supply.views
+            self.trainer.supply.views = lambda *args: views[0] if views else views.append(make(*args)) or views[0]  # type: ignore[method-assign, func-returns-value]
 
     def __call__(self, passes: int) -> float:
         """One pass is one step."""
-        self._spent.clear()
-        began = self._now()
-        for _ in range(passes):
-            self.trainer._step(self.steps % self.trainer.total_steps, 0, self.batch)
-            self.steps += 1
-        whole = self._now() - began
-        rest = whole - sum(self._spent.values())
-        self.milliseconds = {k: 1e3 * v / passes for k, v in {"step": whole, **self._spent, "rest": rest}.items()}
+        with self._watched() if self.device.type == "cpu" else nullcontext():
+            self._take(passes)
         return 0.0
 
     def found(self) -> dict[str, Any]:
-        """Parts and memory."""
-        if self.device.type == "cuda":
-            return {"ms": self.milliseconds, "MiB": torch.cuda.max_memory_allocated() / 2**20}
-        return {"ms": self.milliseconds, "MiB": _memory("VmHWM") - self.before}
+        """Parts, memory, operations."""
+        if self.device.type == "cpu":
+            return {"ms": self.milliseconds, "MiB": _memory("VmHWM") - self.before}
+        most = torch.cuda.max_memory_allocated() / 2**20  # before anything else is done
+        captured, step = self.trainer.passes, self.milliseconds["step"]
+        self._on_gpu = self._on_gpu or {"MiB": most, "rate": _rate(), **self._looked_into()}
+        launched = captured.refused or type(captured).__name__
+        self.trainer.passes = captured
+        return {**self._on_gpu, "ms": {**self.milliseconds, "step": step}, "launched": launched}
 
-    def _watch(self) -> None:
+    def _looked_into(self) -> dict[str, float]:
+        """The operations of a step and its parts, kernel by kernel."""
+        trainer = self.trainer
+        trainer.passes = Passes(trainer.objective, trainer.optimizer, trainer.fabric.backward)
+        with torch.compiler.set_stance("force_eager"):
+            with FlopCounterMode(display=False) as counter:
+                self._take(1)
+            with self._watched():
+                self._take(3)
+        torch.cuda.empty_cache()  # other sides share the GPU
+        return {"TFLOP": counter.get_total_flops() / 1e12}
+
+    def _take(self, steps: int) -> None:
+        self._spent.clear()
+        began = self._now()
+        for batch, views in self._supplied(steps):
+            self.trainer._step(self.steps % self.trainer.total_steps, 0, batch, views)
+            self.steps += 1
+        whole = self._now() - began
+        rest = whole - sum(self._spent.values())
+        self.milliseconds = {k: 1e3 * v / steps for k, v in {"step": whole, **self._spent, "rest": rest}.items()}
+
+    def _supplied(self, steps: int) -> Iterator[tuple[ImageBatch, Made]]:
+        """What the steps are fed with: as in a run, but for the images, which are there."""
+        if self.given:
+            yield from itertools.repeat((self.batch, None), steps)
+        else:
+            prepared = self.trainer.supply.prepared(lambda index: self.batch, epoch=0)
+            yield from Loader(prepared, itertools.repeat(self.batch.index, steps))
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
         """Time what a step calls, in the order in which it does."""
         trainer, objective = self.trainer, self.trainer._objective
-        take, online, target = trainer.camera.take, objective.online, objective.target
+        online, target = objective.online, objective.target
         places: list[tuple[str, Any, str]] = [("f", online.f, "forward"), ("g", online.g, "forward")]
         if target is not None:
             places.append(("target", target, "forward"))
         places += [("host", host, "loss") for host in objective.hosts]
         places += [("aware", a, "losses") for a in objective.aware]
-        places += [("backward", trainer.fabric, "backward"), ("optimiser", trainer.optimizer, "step")]
+        places += [("backward", trainer.passes, "backward"), ("optimiser", trainer.optimizer, "step")]
         places += [("after", objective, "after_step")]
-        if self.given:
-            views: list[list[View]] = []
-            trainer.camera.take = lambda *args: views[0] if views else views.append(take(*args)) or views[0]  # type: ignore[method-assign, func-returns-value]
-        else:
-            places.insert(0, ("views", trainer.camera, "take"))
-        for name, owner, method in places:
-            setattr(owner, method, self._timed(name, getattr(owner, method)))
+        if not self.given:
+            places.insert(0, ("views", trainer.supply, "views"))
+        were = [(owner, method, getattr(owner, method), method in vars(owner)) for _, owner, method in places]
+        for (name, owner, method), (_, _, was, _) in zip(places, were, strict=True):
+            setattr(owner, method, self._timed(name, was))
+        try:
+            yield
+        finally:
+            for owner, method, was, own in were:
+                setattr(owner, method, was) if own else delattr(owner, method)
 
     def _timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -131,3 +178,16 @@ def _memory(which: str) -> float:
     """VmRSS, what the process has, or VmHWM, the most it had, in MiB; 0 where the system does not say."""
     lines = STATUS.read_text().splitlines() if STATUS.exists() else []
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{which}:")), 0.0)
+
+
+def _rate(n: int = 8192, times: int = 20) -> float:
+    """Floating-point operations, in units of 1e12, that the GPU does in a second of a product of bf16 matrices."""
+    a, b = torch.randn(2, n, n, device="cuda", dtype=torch.bfloat16)
+    seconds = []
+    for _ in range(times):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        a @ b
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    return 2 * n**3 / statistics.median(seconds) / 1e12

@@ -105,7 +105,7 @@ def _spread(numbers: Sequence[float], form: str = "") -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return _spread(value)
-    return "" if value is None else _number(value)
+    return value if isinstance(value, str) else "" if value is None else _number(value)
 
 
 def _times(ratio: Sequence[float] | None) -> str:

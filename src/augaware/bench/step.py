@@ -51,6 +51,7 @@ class Step(Bench):
             raise RequestError(f"bench 'step': threads={threads!r} must be a whole number, at least 1")
         self.jobs = {text: _job(text, host) for text in jobs}
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.at_once = self.device == "cuda"  # they compile their networks
         for job in self.jobs.values():
             job.recipe(self.device, precision, aware)  # wrong requests are found here
         self.host, self.precision, self.threads = host, precision, threads
@@ -89,19 +90,27 @@ class Step(Bench):
 
     def compare(self, sides: Mapping[Side, Sequence[Round]]) -> Mapping[Side, dict[str, Any]]:
         """Of ours MiB, and of each part of a step milliseconds, median of the rounds, and its share, [median, least,
-        most]. Of the peers in float32: how many times as fast ours is in float32, [median, least, most].
+        most]; on a GPU also TFLOP/s, and which part that is of what a product of matrices reaches there. Of the peers
+        in float32: how many times as fast ours is in float32, [median, least, most].
         """
         ours = next((turns for side, turns in sides.items() if side.name == OURS + FP32), None)
         compared: dict[Side, dict[str, Any]] = {}
         for side, turns in sides.items():
             if side.name in PEERS and ours:
-                per_core = ([turn.per_core for turn in other] for other in (ours, turns))
-                compared[side] = {"ours in fp32": ratios(*per_core)}
+                fast = (
+                    [t.per_core if self.device == "cpu" else t.per_second for t in other] for other in (ours, turns)
+                )
+                compared[side] = {"ours in fp32": ratios(*fast)}
             elif side.name.startswith(OURS):
                 parts = {part: [turn.found["ms"].get(part, 0.0) for turn in turns] for part in turns[-1].found["ms"]}
                 shares = {part: ratios(spent, parts["step"]) for part, spent in parts.items()}
                 found = {part: {"ms": statistics.median(spent), "share": shares[part]} for part, spent in parts.items()}
                 compared[side] = {"MiB": turns[-1].found["MiB"], "parts": found}
+                if "TFLOP" in turns[-1].found:
+                    done = [turn.found["TFLOP"] / (turn.found["ms"]["step"] / 1e3) for turn in turns]
+                    of_all = ratios(done, [turn.found["rate"] for turn in turns])
+                    compared[side] |= {"TFLOP/s": statistics.median(done), "of the GPU's": of_all}
+                    compared[side]["launched"] = turns[-1].found["launched"]
         return compared
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -61,16 +61,17 @@ class Process:
             self._process.kill()
             self._process.communicate()
 
-    def ask(self, **request: Any) -> dict[str, Any]:
-        """The answer to a request. Raises :class:`Failed`."""
+    def ask(self, **request: Any) -> None:
+        """Send a request."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):  # it has ended, and so gives no answer
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+
+    def answer(self) -> dict[str, Any]:
+        """The answer to the last request. Raises :class:`Failed`."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
         if not line:
             said = self._said.read_text(errors="replace").strip()
             raise Failed(said.splitlines()[-1] if said else f"exit code {self._process.wait()}")
@@ -87,11 +88,15 @@ def take_turns(
     with ExitStack() as stack:
         processes = [stack.enter_context(Process(spec, side, folder)) for side in sides]
 
-        def each(**request: Any) -> dict[Process, dict[str, Any]]:
+        def each(at_once: bool = False, **request: Any) -> dict[Process, dict[str, Any]]:
             answers = {}
+            for process in processes if at_once else []:
+                process.ask(**request)
             for process in processes:
                 try:
-                    answers[process] = process.ask(**request)
+                    if not at_once:
+                        process.ask(**request)
+                    answers[process] = process.answer()
                 except Failed as failed:
                     side = f"{process.side.name}, {process.side.threads} threads"
                     line = f"{side}, at {size} {bench.measure}: ended ({failed})"
@@ -102,7 +107,7 @@ def take_turns(
             return answers
 
         for size in bench.sizes:
-            processes = list(each(size=size, seconds=bench.seconds))
+            processes = list(each(bench.at_once, size=size, seconds=bench.seconds))
             rounds: dict[Side, list[Round]] = {side: [] for side in sides}
             for _ in range(bench.rounds):
                 answers = each(passes=True)

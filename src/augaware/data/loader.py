@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,11 +34,14 @@ ACCEPTED = (
     "files (.txt, .csv, .tsv, .jsonl), pairs('FILE.csv'), hf:NAME or hf:FOLDER, torchvision:NAME, shapes, "
     "imagenet100('FOLDER'), or a dotted spec"
 )
+T = TypeVar("T")
 _PIECE = 32  # images decoded as one piece of work
 
 
-class Loader:
-    """Iterates over the batches of ``source`` at ``batches`` (index tensors), in order, prepared ahead by threads.
+class Loader(Generic[T]):
+    """Iterates over ``make(index)`` for the index tensors ``batches``, in order, made ahead by threads.
+
+    ``make`` is a source's ``batch``, or what is done with it too.
 
     At most ``max(prefetch, workers)`` batches are in preparation or ready at a time. An error in a thread is raised
     to the consumer; when it stops early the threads end with the iterator. A batch of which
@@ -45,21 +49,23 @@ class Loader:
     has waited for batches so far.
     """
 
-    def __init__(self, source: Source, batches: Iterable[Tensor], workers: int = 1, prefetch: int = 2) -> None:
+    def __init__(
+        self, make: Callable[[Tensor], T], batches: Iterable[Tensor], workers: int = 1, prefetch: int = 2
+    ) -> None:
         if workers < 1 or prefetch < 1:
             raise RequestError(f"workers={workers}, prefetch={prefetch}: both must be 1 or more")
-        self.source = source
+        self.make = make
         self.batches = batches
         self.workers = workers
         self.ahead = max(prefetch, workers)
         self.waited = 0.0
 
-    def __iter__(self) -> Iterator[ImageBatch]:
+    def __iter__(self) -> Iterator[T]:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="augaware-loader")
-        pending: deque[Future[ImageBatch]] = deque()
+        pending: deque[Future[T]] = deque()
         try:
             for index in self.batches:
-                pending.append(pool.submit(self.source.batch, index))
+                pending.append(pool.submit(self.make, index))
                 if len(pending) == self.ahead:
                     yield self._next(pending)
             while pending:
@@ -67,7 +73,7 @@ class Loader:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _next(self, pending: deque[Future[ImageBatch]]) -> ImageBatch:
+    def _next(self, pending: deque[Future[T]]) -> T:
         start = time.perf_counter()
         batch = pending.popleft().result()
         self.waited += time.perf_counter() - start
@@ -125,7 +131,7 @@ def keep(
     def decoded(first: int) -> Iterator[tuple[Tensor, ImageBatch]]:
         """The images from ``first`` on, piece by piece: the places asked for, and what could be read."""
         pieces = [torch.arange(at, min(at + _PIECE, len(source))) for at in range(first, len(source), _PIECE)]
-        for index, batch in zip(pieces, Loader(source, pieces, workers or os.cpu_count() or 1), strict=True):
+        for index, batch in zip(pieces, Loader(source.batch, pieces, workers or os.cpu_count() or 1), strict=True):
             yield index, batch
             if progress is not None:
                 progress(int(index[-1]) + 1, len(source))

@@ -36,7 +36,7 @@ def views(encoder: FrozenEncoder, source: Source, seed: int, batches: Iterable[t
     """
     pipeline = Pipeline.from_specs(AUGMENT, encoder.size, encoder.mean, encoder.std)
     asked = list(batches)
-    loader = Loader(source, [index for _, index in asked], workers=os.cpu_count() or 1)
+    loader = Loader(source.batch, [index for _, index in asked], workers=os.cpu_count() or 1)
     for (epoch, index), batch in zip(asked, loader, strict=True):
         images = whole(batch, source, index)
         yield pipeline.view(images.images, images.sizes, images.index, seed, epoch, 0).image

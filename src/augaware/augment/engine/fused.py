@@ -27,8 +27,7 @@ from augaware.ragged import Ragged, as_ragged
 from augaware.threads import pool
 
 UNITS = {torch.uint8: 1 / 255, torch.uint16: 1 / 65535}  # what takes a pixel to [0, 1]; floats are there
-# what the kernel writes (engine/write.py), and the numbers of numpy that have its size
-KINDS = {torch.float32: (0, np.float32), torch.bfloat16: (1, np.uint16), torch.uint8: (2, np.uint8)}
+KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.uint8: 2}  # what the kernel writes (engine/write.py)
 Omega = Mapping[str, Tensor]
 Made = Callable[[], tuple[Tensor, dict[str, Tensor]]]
 ENGINES = ("auto", "fused", "plain")
@@ -48,7 +47,7 @@ class Run:
 class Fused:
     """t_omega of a pipeline: resampling, then ``augmentations`` in order, then normalisation.
 
-    ``dtype`` and ``planar``: see :class:`augaware.augment.pipeline.Pipeline`.
+    ``dtype``, ``planar`` and ``pinned``: see :class:`augaware.augment.pipeline.Pipeline`.
     """
 
     def __init__(
@@ -59,8 +58,10 @@ class Fused:
         std: Sequence[float],
         dtype: torch.dtype = torch.float32,
         planar: bool = False,
+        pinned: bool = False,
     ) -> None:
-        self.size, self.dtype, self.planar, self.memory = size, dtype, planar, Memory()
+        self.size, self.dtype, self.planar = size, dtype, planar
+        self.memory: Memory | Pinned = Pinned() if pinned else Memory()
         self.scale = 1 / np.asarray(std, np.float32)
         self.shift = -np.asarray(mean, np.float32) * self.scale
         if dtype == torch.uint8:  # as it looks
@@ -114,8 +115,7 @@ class Fused:
         places = np.cumsum([0, *(w.shape[1] for w in arguments)])[:-1]
         scale, shift = (self.scale, self.shift) if last else (np.ones_like(self.scale), np.zeros_like(self.shift))
         dtype, planar = (self.dtype, self.planar) if last else (torch.float32, False)
-        kind, numbers_of = KINDS[dtype]
-        memory = self.memory.array(b * channels * self.size**2, numbers_of)
+        kind, memory = KINDS[dtype], self.memory.lend(b * channels * self.size**2, dtype)
         places_in_data = images.offsets.contiguous().numpy(), images.sizes.contiguous().numpy()
         given = *places_in_data, boxes.to(torch.int32).numpy(), numbers
         names = [name for a in run.augmentations for name in a.measures if name in measure]
@@ -124,7 +124,7 @@ class Fused:
         taken = np.zeros(1, np.int64)  # images that a thread has begun: each takes the next one
 
         def make() -> None:
-            out = memory.view(np.uint8).reshape(b, -1 if b else 1)  # memory itself: as long as this works, it is lent
+            out = memory.view(torch.uint8).view(b, -1 if b else 0).numpy()  # as long as this works, memory is lent
             kernel.fused(data.numpy(), *given, out, moved, *what, taken)
 
         threads = min(torch.get_num_threads(), b)
@@ -137,7 +137,7 @@ class Fused:
             for other in others:
                 other.result()
             shape = (channels, self.size, self.size) if planar else (self.size, self.size, channels)
-            image = torch.from_numpy(memory).view(dtype).view(b, *shape)
+            image = memory.view(b, *shape)
             image = image if planar else image.permute(0, 3, 1, 2)
             return image, {name: torch.from_numpy(moved) for name in names}
 
@@ -145,26 +145,37 @@ class Fused:
 
 
 class Memory:
-    """Arrays for views. One is lent again once nobody holds what lies in it: the first touch of fresh memory costs up
-    to as much as the kernel (a quarter of that in the huge pages that numpy asks for), and threads wait for each other
-    there.
+    """Memory for views. A piece is lent again once nobody holds what lies in it: the first touch of fresh memory costs
+    up to as much as the kernel (a quarter of that in the huge pages that numpy asks for), and threads wait for each
+    other there.
     """
 
     def __init__(self) -> None:
         self._lent: list[tuple[np.ndarray, weakref.ref[np.ndarray]]] = []
         self._lock = threading.Lock()
 
-    def array(self, count: int, kind: type) -> np.ndarray:
-        """``count`` numbers of any value."""
+    def lend(self, count: int, dtype: torch.dtype) -> Tensor:
+        """(count,) of any value."""
+        size = max(count, 1) * dtype.itemsize  # torch takes no bytes of nothing for numbers
         with self._lock:
             idle = [whole for whole, lent in self._lent if lent() is None]
-            whole = next((a for a in idle if a.dtype == kind and len(a) == count), None)
+            whole = next((a for a in idle if len(a) == size), None)
             if whole is None:  # those of other sizes are not wanted any more
                 self._lent = [(a, lent) for a, lent in self._lent if lent() is not None]
-                whole = np.empty(count, kind)
+                whole = np.empty(size, np.uint8)
             lent = whole.view()  # what a tensor made of it keeps alive
             self._lent = [pair for pair in self._lent if pair[0] is not whole] + [(whole, weakref.ref(lent))]
-            return lent
+            return torch.from_numpy(lent).view(dtype)[:count]
+
+
+class Pinned:
+    """Memory that a GPU reads by itself, beside other work. Torch lends a piece again once no copy of it is under way,
+    which :class:`Memory` cannot know.
+    """
+
+    def lend(self, count: int, dtype: torch.dtype) -> Tensor:
+        """(count,) of any value."""
+        return torch.empty(count, dtype=dtype, pin_memory=True)
 
 
 def use_fused(engine: str) -> bool:
