@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "picture": LEAVES | {"augment", "data"},
     "report": {"errors", "disk"},
     "analysis": LEAVES | {"nets", "data", "tasks", "augment", "awareness.base", "objective"},
-    "bench": LEAVES | {"augment", "data", "evaluate", "frozen", "nets", "pretrain", "recipe", "tasks"},
+    "bench": LEAVES | {"augment", "data", "evaluate", "frozen", "gpu", "nets", "pretrain", "recipe", "supply", "tasks"},
     # where it all comes together
     "frozen": LEAVES | {"augment.plan", "checkpoint", "nets", "objective", "recipe", "tasks.kept"},
     "evaluate": LEAVES | {"checkpoint", "data", "frozen", "tasks"},
@@ -62,12 +62,26 @@ MAY_IMPORT = {
     "processes": LEAVES | {"recipe"},
     "pretrain": LEAVES
     | {"augment", "checkpoint", "data", "health", "log", "nets", "objective", "recipe"}
-    | {"hosts.base", "optim", "faults", "images", "initial", "processes", "sharded", "state", "telling"},
+    | {
+        "hosts.base",
+        "optim",
+        "faults",
+        "gpu",
+        "images",
+        "initial",
+        "processes",
+        "sharded",
+        "state",
+        "supply",
+        "telling",
+    },
+    "gpu": LEAVES | {"objective"},
+    "supply": LEAVES | {"augment", "data", "gpu", "objective"},
     "state": LEAVES | {"checkpoint", "objective", "processes", "recipe", "saves", "sharded"},
     "images": LEAVES | {"checkpoint", "data", "recipe"},
     "initial": LEAVES | {"checkpoint", "nets", "recipe"},
     "replay": LEAVES | {"checkpoint", "data", "faults", "images", "pretrain"},
-    "telling": LEAVES | {"augment", "data", "picture", "processes", "recipe"},
+    "telling": LEAVES | {"augment", "data", "gpu", "picture", "processes", "recipe"},
     **dict.fromkeys(("__init__", "api", "cli", "commands", "demo", "demo_page"), ANYTHING),
 }
 

@@ -132,15 +132,13 @@ class _Graph:
 
 
 def compile_networks(objective: Objective) -> None:
-    """torch.compile for the networks and for what the awareness makes of their features, once each is called.
+    """torch.compile for f, and for the target's, when each is first called.
 
-    A host's loss has few kernels, and numbers that change: it stays as it is.
+    What follows f has few kernels, and numbers that a host or an awareness changes: it stays as it is.
     """
     for network in (objective.online, objective.target):
         if network is not None:
-            network.compile(dynamic=False)
-    for a in objective.aware:
-        a.losses = torch.compile(a.losses, dynamic=False)  # type: ignore[method-assign]
+            network.f.compile(dynamic=False)
 
 
 class Carrier:

@@ -72,7 +72,7 @@ class Recipe:
     device: str = "auto"
     precision: str = "auto"  # bf16 where the hardware computes it, else fp32
     engine: str = "auto"  # how views are made: fused where that works, else plain
-    compile: str = "auto"  # whether torch.compile makes the networks: yes for long runs on a GPU, else no
+    compile: str = "auto"  # whether torch.compile makes f: yes for long runs on a GPU, else no
     log_steps: int = 10
     loggers: tuple[str, ...] = ()  # where numbers go beside metrics.jsonl and TensorBoard
     checkpoint_seconds: float = 30.0  # also at the end of each epoch; 0 is after every step

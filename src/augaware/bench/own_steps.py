@@ -32,12 +32,13 @@ STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class Job:
-    """What a step is of: a spec of an encoder, pixels, images in a batch, and a host."""
+    """What a step is of: a spec of an encoder, pixels, images in a batch, and a host; ``compile``: as in a recipe."""
 
     encoder: str
     size: int
     batch: int
     host: str
+    compile: str = "no"
 
     def recipe(self, device: str, precision: str, aware: Sequence[str] = ()) -> Recipe:
         """The recipe of a run with such steps."""
@@ -50,7 +51,7 @@ class Job:
             batch_size=self.batch,
             device=device,
             precision=precision,
-            compile="yes" if device == "cuda" else "no",  # as for a long run
+            compile=self.compile,
             health_images=0,
         )
 

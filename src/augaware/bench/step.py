@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,9 @@ class Step(Bench):
             raise RequestError(f"bench 'step': aware={aware!r} must be a list of specs, such as ['augself()']")
         if type(threads) is not int or threads < 1:
             raise RequestError(f"bench 'step': threads={threads!r} must be a whole number, at least 1")
-        self.jobs = {text: _job(text, host) for text in jobs}
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        compiled = "yes" if self.device == "cuda" else "no"  # as for a long run
+        self.jobs = {text: replace(_job(text, host), compile=compiled) for text in jobs}
         self.at_once = self.device == "cuda"  # they compile their networks
         for job in self.jobs.values():
             job.recipe(self.device, precision, aware)  # wrong requests are found here
