@@ -23,6 +23,13 @@ AWARE = [name for name in lookup.names("awareness")]
 AUGMENT = ("crop()", "flip()", "color_jitter()", "grayscale()", "gaussian_blur()", "rotate90(p=0.5)")
 
 
+@pytest.fixture(autouse=True)
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """float32 is float32: products in TF32 change with the order in which a graph computes them."""
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 def trainer(small: Recipe, graph: bool, **changes: Any) -> Trainer:
     """On the GPU, in float32, its steps captured or kernel by kernel; at a rate at which rounding does not grow."""
     changes = {"device": "cuda", "batch_size": BATCH, "augment": AUGMENT, "epochs": 8, "base_lr": 1e-3, **changes}

@@ -114,8 +114,9 @@ class _Graph:
         self.own = [tensor for _, tensor in _given(own, own_labels)]
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # a checkpoint may be on its way
-            self.parts: Parts = passes.module(own, own_labels)
-            passes.backward(self.parts["loss"])
+            parts: Parts = passes.module(own, own_labels)
+            passes.backward(parts["loss"])
+        self.parts = {name: part.detach() for name, part in parts.items()}  # or autograd's graph would live on
         self.seen = self.objective.seen
         self.gradients = [(p, p.grad) for p in self.objective.parameters() if p.grad is not None]
 
