@@ -174,6 +174,30 @@ def test_again_makes_nothing_and_more_tasks_train_nothing(done, root, tmp_path):
     assert all({r["task"] for r in cell["results"]} == set(more) for cell in cells)
 
 
+def test_cells_of_an_earlier_study_are_taken_over(done, root, tmp_path, monkeypatch):
+    """... where they are of the same recipe; without their weights they are trained again when more is asked."""
+    trained, heard = [], []
+    original = Trainer.train
+
+    def train(self, run):
+        trained.append("/".join(run.path.parts[-3:]))
+        original(self, run)
+
+    monkeypatch.setattr(Trainer, "train", train)
+    wider = {**FILE["also"], "wide": {"encoder": "tiny(widths=(8, 12))"}}
+    out, earlier = tmp_path / "out", done / "study.json"
+    for _ in range(2):
+        augaware.study(written(tmp_path, also=wider), data=root, out=out, earlier=earlier, told=heard.append)
+    assert trained == ["out/wide/seed-3", "out/wide/seed-4"]
+    assert heard[0] == f"taken over from {earlier}: 5 of 7 cells"
+    now, before = (json.loads((folder / "study.json").read_text())["cells"] for folder in (out, done))
+    for cell in now:
+        assert (cell in before) == (cell["levels"] != ["wide"])
+    trained.clear()
+    augaware.study(written(tmp_path, also=wider, tasks=[PROBE, NEAR, "knn('hues', k=7)"]), data=root, out=out)
+    assert len(trained) == 4  # the wide ones have their weights, and nothing is trained of pixels
+
+
 def test_a_folder_of_other_recipes_is_refused(done, root, tmp_path):
     with pytest.raises(RequestError, match=r"simclr/vanilla/seed-3 was trained with another recipe \(batch_size\)"):
         augaware.study(written(tmp_path, shared=SHARED | {"batch_size": 4}), data=root, out=done)

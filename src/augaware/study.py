@@ -31,20 +31,31 @@ from augaware.pretrain import Trainer, resume, start
 from augaware.progress import Display
 from augaware.recipe import Recipe
 from augaware.report.folder import headline
+from augaware.report.study import read
 
 SUMMARY, ASKED = "study.json", "recipe.json"
 VERSION = 1  # of that file
 Told = Callable[[str], None]
 
 
-def run_study(file: Path | str, root: Path | str, out: Path | str, told: Told = lambda line: None) -> Path:
+def run_study(
+    file: Path | str,
+    root: Path | str,
+    out: Path | str,
+    earlier: Path | str | None = None,
+    told: Told = lambda line: None,
+) -> Path:
     """Make every cell of a study that is not there yet; the path of ``study.json``.
 
-    All recipes are built before the first is trained. A cell that another process holds is left to it.
+    All recipes are built before the first is trained. A cell that another process holds is left to it. ``earlier``: a
+    study.json whose cells are taken over where they are of the same recipe.
     """
     study, root, out = Study.read(file), Path(root).expanduser(), Path(out)
     cells = study.cells(root)
+    made = {} if earlier is None else {_name(found): found for found in read(Path(earlier))["cells"]}
     _check(cells, out)
+    if made:
+        told(f"taken over from {earlier}: {_take_over(cells, made, out)} of {len(cells)} cells")
     elsewhere = []
     for number, cell in enumerate(cells, 1):
         with _holding(_held(cell, out)) as ours:
@@ -86,6 +97,27 @@ def _check(cells: Sequence[Cell], out: Path) -> None:
             raise RequestError(f"study: cell {cell.name}: {error}") from None
 
 
+def _take_over(cells: Sequence[Cell], made: Mapping[str, Mapping[str, Any]], out: Path) -> int:
+    """Put the numbers of cells that were ``made`` elsewhere into folders that are not there; of how many."""
+    count = 0
+    for cell in cells:
+        found, folder = made.get(cell.name), out / cell.name
+        if found is None or found["encoder"] != cell.encoder:
+            continue
+        with _holding(_held(cell, out)) as ours:
+            same = cell.recipe is None or not _changed(found["recipe"], cell.recipe)
+            if ours and same and not folder.exists():
+                folder.mkdir(parents=True)
+                _write(folder, found)
+                count += 1
+    return count
+
+
+def _name(found: Mapping[str, Any]) -> str:
+    """What the cell of a summary is called."""
+    return Cell(tuple(found["levels"]), found["seed"], None).name
+
+
 def _begun(cell: Cell, out: Path) -> Mapping[str, Any] | None:
     """The recipe that a cell was begun with; None where it was not."""
     found = _read(out / cell.name / "cell.json")
@@ -123,6 +155,8 @@ def _made(study: Study, cell: Cell, out: Path) -> bool:
     if found is None or found["encoder"] != cell.encoder or found.get("asked", asked) != asked:
         return False
     steps = {_step(file) for file in _snapshots(out / cell.name)} if study.way else set[int]()
+    if study.way and cell.recipe is not None and cell.recipe.snapshots and not found["way"]:
+        return False
     way = all({r["task"] for r in stop["results"]} >= set(study.way) for stop in found["way"])
     tasks = {result["task"] for result in found["results"]} >= set(study.tasks)
     analysed = {a["analysis"] for a in found["analyses"]} >= set(study.analyses)
@@ -147,9 +181,11 @@ def _make(study: Study, cell: Cell, root: Path, out: Path) -> None:
     """Train the cell, put the tasks to it, and write its summary."""
     folder, encoder = out / cell.name, cell.encoder
     if cell.recipe is not None:
-        if folder.exists():
+        if (folder / ASKED).exists():
             resume(folder)
         else:
+            if folder.exists():  # numbers that were taken over, and now others are asked for
+                shutil.rmtree(folder)
             write_file(_held(cell, out) / ASKED, cell.recipe.to_json().encode())
             start(cell.recipe, folder)
         encoder = str(folder)
@@ -181,6 +217,10 @@ def _make(study: Study, cell: Cell, root: Path, out: Path) -> None:
         "analyses": _analyses(study, frozen, folder, root),
         "health": _health(folder),
     }
+    _write(folder, summary)
+
+
+def _write(folder: Path, summary: Mapping[str, Any]) -> None:
     write_file(folder / "cell.json", (json.dumps(summary, indent=1) + "\n").encode())
 
 
