@@ -58,6 +58,7 @@ MAY_IMPORT = {
     "study": LEAVES
     | {"analyse", "checkpoint", "data.loader", "evaluate", "frozen", "grid", "initial", "pretrain", "recipe", "report"},
     "doctor": LEAVES | {"augment", "checkpoint", "data"},
+    "dry_run": LEAVES | {"augment", "data.loader", "nets", "objective", "optim", "recipe"},
     "sharded": LEAVES | {"nets", "objective", "recipe"},
     "processes": LEAVES | {"recipe"},
     "pretrain": LEAVES

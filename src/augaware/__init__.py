@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what the names below are, for who reads types
     from augaware.api.listing import list as list  # typed, but not in __all__
     from augaware.api.listing import recipes
     from augaware.api.looking import bench, check_store, doctor, store, views
+    from augaware.api.rehearsing import dry_run
     from augaware.api.run import Run
     from augaware.api.studying import study
     from augaware.api.training import demo, pretrain, resume
@@ -45,6 +46,7 @@ _PUBLIC = {
     "list": "augaware.api.listing",
     "recipes": "augaware.api.listing",
     "demo": "augaware.api.training",
+    "dry_run": "augaware.api.rehearsing",
     "Run": "augaware.api.run",
     "Recipe": "augaware.recipe",
     "RequestError": "augaware.errors",
@@ -59,6 +61,7 @@ __all__ = [  # without list: "from augaware import *" leaves Python's own as it 
     "check_store",
     "demo",
     "doctor",
+    "dry_run",
     "evaluate",
     "evaluate_suite",
     "export",

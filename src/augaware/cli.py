@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from augaware.commands import checking, exporting, judging, listing, looking, studying, training
+from augaware.commands import checking, exporting, judging, listing, looking, rehearsing, studying, training
 from augaware.errors import RequestError, RunError
 from augaware.launched import first
 
@@ -31,6 +31,7 @@ app.command()(exporting.export)
 app.command()(exporting.import_official)
 app.command()(listing.list)
 app.command()(listing.recipes)
+app.command()(rehearsing.dry_run)
 app.command()(looking.doctor)
 app.command()(looking.views)
 app.command()(looking.store)

@@ -112,6 +112,24 @@ def recipe(found: Result) -> list[Part]:
     return [Text("\n\n".join(said)), Table(found["spec"], ["field", "value", "default"], rows)]
 
 
+def needs(found: Result) -> list[Part]:
+    """What a step needs and a run takes, in two lines."""
+    kinds = ", ".join(f"{name} {gib:.2g}" for name, gib in found["kinds"].items() if gib >= 0.005)
+    each = f"of each of {found['gpus']} GPUs" if found["gpus"] > 1 else "of one GPU"
+    lines = [
+        f"{found['recipe']}: a step runs at its full shape. It needs {found['tflop']:.3g} TFLOP and "
+        f"{found['gib']:.1f} GiB {each} ({kinds}); kernels and the allocator add about a tenth."
+    ]
+    if found["steps"] is None:
+        lines.append("How long the run takes depends on how many images there are: --images N")
+    else:
+        lines.append(
+            f"{found['steps']} steps: {found['hours']:.3g} hours at {found['rate']:.0f} TFLOP/s, which steps reached "
+            "on one H200, if views and the other GPUs keep up."
+        )
+    return [Text(line) for line in lines]
+
+
 def _told(value: Any) -> str:
     """A field's value as --set takes it."""
     return value if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)
