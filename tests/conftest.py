@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# Before numpy and torch read it; processes that a test starts inherit it. Where two workers share two cores, threads wait
-# for each other: probes, few-shot tasks and what the pages of docs/add do took twice the CPU time.
+# Before numpy and torch read it; processes that a test starts inherit it. Where two workers share two cores, threads
+# wait for each other: probes, few-shot tasks and what the pages of docs/add do took twice the CPU time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
