@@ -7,11 +7,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before numpy and torch read it; processes that a test starts inherit it. Where two workers share two cores, threads
+# wait for each other: probes, few-shot tasks and what the pages of docs/add do took twice the CPU time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
 from augaware.recipe import Recipe
+from small_runs import Server, serving
 
 EMA_HOST = '''"""A test's host with an EMA target: a cosine to the target's embedding of the other view."""
 
@@ -97,3 +102,10 @@ def small() -> Recipe:
         log_steps=1,
         health_images=0,
     )
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Starts runs that are to be killed; its users share a worker, ``xdist_group("killed")``: it imports torch."""
+    with serving() as server:
+        yield server

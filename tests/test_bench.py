@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +16,12 @@ import augaware
 from augaware import lookup
 from augaware.augment.plan import Camera
 from augaware.bench import base, feature_sets, pictures, sweeps, turns
-from augaware.bench.augment import Augment, InTurns
+from augaware.bench.augment import Apart, Augment, InTurns, Pieces
 from augaware.bench.base import Round, Side
 from augaware.bench.probe import Probe, Selection
 from augaware.bench.rows import remarks, rows, table
 from augaware.bench.turns import Failed, Process, enough, timed
-from augaware.bench.two_views import OURS, PARTS, PEERS, Ours, Part
+from augaware.bench.two_views import OURS, PARTS, PEERS, Ours, Part, PerImage
 from augaware.cli import main
 from augaware.errors import RequestError
 from augaware.metrics import top1
@@ -34,6 +32,7 @@ from augaware.tasks.logistic import STRENGTHS, select
 from augaware.views import View
 
 TINY = "augment(sizes=[32], images=8, rounds=2, seconds=0)"
+SIDES = {("augaware", 1), ("augaware", base.cores()), ("augaware plain", 1), (next(iter(PARTS)), 1)}
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
@@ -44,9 +43,15 @@ def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The record of the command at a tiny setting, on a machine without peers."""
-    file = tmp_path_factory.mktemp("bench") / "deep" / "bench.json"
+    """The record of the command at a tiny setting, on a machine without peers; of four sides, each of which is a
+    process that imports torch."""
+    file, sides = tmp_path_factory.mktemp("bench") / "deep" / "bench.json", Augment.sides
+
+    def some(bench: Augment, peers: bool) -> list[Side]:
+        return [side for side in sides(bench, peers) if (side.name, side.threads) in SIDES or side.name in PEERS]
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Augment, "sides", some)
         without(patch, *(kind.module for kind in PEERS.values()))
         assert main(["bench", TINY, "--peers", "--json", str(file)]) == 0
     found: dict[str, Any] = json.loads(file.read_text())
@@ -56,10 +61,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_the_json_is_what_scripts_read(record: dict[str, Any]) -> None:
     assert record["bench"] == "augment"
     assert {"torch", "command", "cores", "cpu"} <= record["environment"].keys()
-    sides = {(row["side"], row["threads"]) for row in record["rows"]}
-    every = sorted({1, base.cores()})
-    expected = {(name, t) for name in ("augaware", "augaware plain") for t in every}
-    assert sides == expected | {(name, 1) for name in PARTS}
+    assert {(row["side"], row["threads"]) for row in record["rows"]} == SIDES
     for row in record["rows"]:
         assert {"side", "size", "threads", "per_core", "wall", "spread"} <= row.keys()
         assert row["size"] == 32
@@ -78,7 +80,8 @@ def test_a_missing_peer_is_skipped_and_said(record: dict[str, Any]) -> None:
 
 
 def test_without_peers_ours_alone_is_measured() -> None:
-    assert {side.name for side in Augment().sides(peers=False)} == {*OURS, *PARTS}
+    every = {(name, threads) for name in OURS for threads in (1, base.cores())}
+    assert {(side.name, side.threads) for side in Augment().sides(peers=False)} == every | {(n, 1) for n in PARTS}
     assert {side.name for side in Augment().sides(peers=True)} == {*OURS, *PARTS, *PEERS}
 
 
@@ -193,36 +196,22 @@ def test_peers_take_images_of_mixed_sizes(name: str, tmp_path: Path) -> None:
     assert one.shape == (2, 3, 128, 128)
 
 
-APART = """
-import sys
-from pathlib import Path
+class Constant(PerImage):
+    """A peer that needs no package."""
 
-from augaware.bench import pictures
-from augaware.bench.augment import Apart, Pieces
-from augaware.bench.two_views import PerImage
-
-class Constant(PerImage):  # a peer that needs no package
-    def transform(self, size):
+    def transform(self, size: int) -> Any:
         return lambda image: image.float()
 
-images = pictures.load(Path(sys.argv[1]), 32)
-work = Apart(Constant, images, 32, workers=2)
-assert work.items == 6
-first, second = work(2), work(3)
-assert min(first, second) > 0
-assert len(work.order) == 3
-pieces = Pieces(Constant, images, 32, piece=4)
-assert [len(pieces[n][0]) for n in range(3)] == [4, 2, 4]
-print("ended")
-"""
 
-
-def test_worker_processes_do_all_pieces_and_count_their_time(tmp_path: Path) -> None:
-    """In a process of its own, as a bench has it: forks of one whose coverage is measured may end badly."""
-    pictures.write(tmp_path, 32, 6, None)
-    command = [sys.executable, "-W", "error", "-c", APART, str(tmp_path)]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert (found.returncode, found.stdout) == (0, "ended\n"), found.stderr
+def test_worker_processes_do_all_pieces_and_count_their_time(images: Ragged) -> None:
+    torch.manual_seed(0)
+    work = Apart(Constant, images, 32, workers=2)
+    assert work.items == 6
+    first, second = work(2), work(3)
+    assert min(first, second) > 0
+    assert len(work.order) == 3
+    pieces = Pieces(Constant, images, 32, piece=4)
+    assert [len(pieces[n][0]) for n in range(3)] == [4, 2, 4]
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -105,8 +105,9 @@ print(sorted({heavy!r} & set(sys.modules)), ours / theirs, file=sys.stderr)
         ([], {"_AUGAWARE_COMPLETE": "complete_bash", "COMP_WORDS": "augaware eval x --task ", "COMP_CWORD": "4"}),
         (["recipes"], {}),
         (["list", "recipes"], {}),
+        (["--version"], {}),
     ],
-    ids=["help", "help of a command", "completion", "recipes", "list recipes"],
+    ids=["help", "help of a command", "completion", "recipes", "list recipes", "version"],
 )
 def test_nothing_heavy_is_imported_to_say_what_there_is(arguments: list[str], environ: dict[str, str]) -> None:
     command = [sys.executable, "-c", WITHOUT.format(arguments=arguments, heavy=HEAVY)]

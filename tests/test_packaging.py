@@ -33,8 +33,10 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 
 
-def test_all_say_the_same_version() -> None:
+def test_all_say_the_same_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert augaware.__version__ == PROJECT["version"]
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"augaware {PROJECT['version']}\n"
     assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,24 @@ from augaware.views import View, condition
 SOURCE = Shapes(12, size=24)
 PIXELS = SOURCE.batch(torch.arange(12)).pixels
 VIEWS = Views(16, seed=3)
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+MEASURED = """
+import multiprocessing
+import sys
+
+import coverage
+
+import augaware
+from augaware.errors import did_you_mean
+
+coverage.Coverage(config_file=sys.argv[1]).start()
+for work in ((did_you_mean, ("crp", ["crop"])), (abs, (-1,))):  # some of our lines, and none
+    worker = multiprocessing.get_context("fork").Process(target=work[0], args=work[1])
+    worker.start()
+    worker.join()
+    print(worker.exitcode)
+"""
 
 
 class Images(Dataset[Any]):
@@ -101,6 +119,15 @@ def test_loaders_with_workers_give_the_views_of_the_batch() -> None:
         for (one, two), index in loader:
             assert isinstance(one, Viewed)
             assert all(equal(a, b) for a, b in zip((one, two), VIEWS(PIXELS[index], index, epoch), strict=True))
+
+
+def test_a_worker_whose_coverage_is_measured_ends_well(tmp_path: Path) -> None:
+    """Else ``make test COVER=--cov`` fails at loaders: coverage warns in the worker, where warnings are errors too, and
+    what it raises once the work is done nobody prints."""
+    command = [sys.executable, "-W", "error", "-c", MEASURED, str(ROOT / "pyproject.toml")]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (0, "0\n0\n"), told.stderr
+    assert len(list(tmp_path.glob(".coverage.*"))) == 2
 
 
 def test_a_transform_never_repeats_its_draws() -> None:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ from augaware.log import Log
 from augaware.pretrain import Trainer, resume, start
 from augaware.recipe import Recipe
 from augaware.state import State
-from small_runs import Killed, Server, assert_same_run, fails_at, numbers, serving, start_and_kill, wait_for
+from small_runs import Killed, Server, assert_same_run, fails_at, numbers, start_and_kill, wait_for
 
 NEVER = 1e6  # seconds: checkpoints at the ends of epochs only
 
@@ -367,23 +367,19 @@ def test_a_torn_metrics_line_and_lines_after_the_checkpoint_are_dropped(tmp_path
 # --- kill -9 ---
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
 LONG = [
-    *("pretrain", "--data", "shapes(n=128)", "--encoder", "tiny(widths=(8, 16))", "--size", "16", "--batch-size", "8"),
+    *("pretrain", "--encoder", "tiny(widths=(8, 16))", "--size", "16", "--batch-size", "8"),
     *("--aware", "augself(hidden=16)", "--aware", "cassle(depth=2, width=8)", "--epochs", "4"),
-    *("--device", "cpu", "--precision", "fp32", "--set", "checkpoint_seconds=0.2", "--set", "health_images=16"),
+    *("--device", "cpu", "--precision", "fp32", "--set", "checkpoint_seconds=0.1", "--set", "health_images=16"),
     *("--set", "log_steps=1"),
-]  # 64 steps
+]
 
 
-def killed_at_random_moments(server: Server, folder: Path, count: int) -> None:
+def killed_at_random_moments(server: Server, folder: Path, count: int, images: int) -> None:
+    """Runs of ``images`` / 2 steps."""
     folder.mkdir()
-    server.start([*LONG, "--out", str(folder / "whole")])
+    command = [*LONG, "--data", f"shapes(n={images})", "--out"]
+    server.start([*command, str(folder / "whole")])
     wait_for(folder / "whole")
     began = time.monotonic()
     assert server.ended() == 0
@@ -393,7 +389,7 @@ def killed_at_random_moments(server: Server, folder: Path, count: int) -> None:
     for number in range(count):
         run = folder / f"run{number}"
         share = (number + moments.random()) / count  # one moment in each of ``count`` equal parts of the run
-        pid = server.start([*LONG, "--out", str(run)])
+        pid = server.start([*command, str(run)])
         wait_for(run)
         time.sleep(share * seconds)
         with contextlib.suppress(ProcessLookupError):  # it was faster this time
@@ -413,10 +409,11 @@ def killed_at_random_moments(server: Server, folder: Path, count: int) -> None:
     assert unfinished >= count // 2  # else the moments were none
 
 
+@pytest.mark.xdist_group("killed")
 def test_kill_minus_9_at_two_random_moments_changes_nothing(server: Server, tmp_path: Path) -> None:
-    killed_at_random_moments(server, tmp_path / "runs", 2)
+    killed_at_random_moments(server, tmp_path / "runs", 2, images=64)
 
 
 @pytest.mark.slow
 def test_kill_minus_9_at_twenty_random_moments_changes_nothing(server: Server, tmp_path: Path) -> None:
-    killed_at_random_moments(server, tmp_path / "runs", 20)
+    killed_at_random_moments(server, tmp_path / "runs", 20, images=128)

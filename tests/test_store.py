@@ -14,7 +14,7 @@ import sys
 import time
 import weakref
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,7 @@ from augaware.errors import RequestError
 from augaware.pretrain import resume, start
 from augaware.ragged import Ragged, packed
 from augaware.recipe import Recipe
-from small_runs import Killed, Server, assert_same_run, fails_at, serving, start_and_kill, wait_for
+from small_runs import Killed, Server, assert_same_run, fails_at, start_and_kill, wait_for
 
 SIDE = 24  # shrinks some of the folder's images and not others
 
@@ -168,9 +168,9 @@ print(hashlib.sha256(source.batch(order).pixels.numpy().tobytes()).hexdigest())
 
 def test_processes_that_start_at_once_build_one_store_and_read_the_same(images: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", READ, str(images), str(tmp_path / "store")]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
     found = {process.communicate(timeout=120)[0] for process in processes}
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert [process.returncode for process in processes] == [0, 0]
     assert len(found) == 1
     built(images, tmp_path / "alone")
     assert content(tmp_path / "store") == content(tmp_path / "alone")
@@ -266,16 +266,11 @@ def test_a_store_killed(
     assert (f"continuing at image {done}" in said[0]) == bool(done)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
+@pytest.mark.xdist_group("killed")
 def test_kill_minus_9_at_random_moments_costs_the_current_chunk(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = "shapes(n=2500)"
+    data = "shapes(n=1000)"
     command = ["store", "--data", data, "--size", "96"]
     server.start([*command, str(tmp_path / "whole")])
     wait_for(tmp_path / "whole")
@@ -297,7 +292,7 @@ def test_kill_minus_9_at_random_moments_costs_the_current_chunk(
         if journal is not None:
             interrupted += journal.content is None
             assert os.stat(folder / PIXELS).st_size - journal.bytes <= mapped.CHUNK * 3 * 48 * 48
-        print(f"kill -9 number {number + 1}: {done} of 2500 images kept")
+        print(f"kill -9 number {number + 1}: {done} of 1000 images kept")
         drawn: list[int] = []
         original = Shapes.batch
 
@@ -308,7 +303,7 @@ def test_kill_minus_9_at_random_moments_costs_the_current_chunk(
         with monkeypatch.context() as patch:
             patch.setattr(Shapes, "batch", counting)
             built(data, store, 3 * 96)
-        assert sorted(drawn[64:]) == list(range(done, 2500))  # after the sample of 64
+        assert sorted(drawn[64:]) == list(range(done, 1000))  # after the sample of 64
         assert content(store) == content(tmp_path / "whole")
     assert interrupted  # else the moments were none
 

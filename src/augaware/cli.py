@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import itertools
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from augaware import __version__
 from augaware.commands import checking, exporting, judging, listing, looking, rehearsing, studying, training
 from augaware.errors import RequestError, RunError
 from augaware.launched import first
@@ -38,6 +39,21 @@ app.command()(looking.store)
 app.command()(looking.bench)
 app.command()(checking.check)
 app.command()(training.demo)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"{NAME} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="say which version this is")
+    ] = False,
+) -> None:
+    """What all commands have in common."""
 
 
 def main(arguments: list[str] | None = None) -> int:
