@@ -88,9 +88,9 @@ def _run(cell: Mapping[str, Any], path: Path) -> Run:
 
 def section(study: Mapping[str, Any]) -> Section:
     """Mean gains, gains by task and mean ranks."""
-    made = [_made(cell) for cell in study["cells"]]
+    cells = [made(cell) for cell in study["cells"]]
     against, mean, quality = str(study["against"]), list(study["mean"]), str(study["quality"])
-    compared = pairs(made, against)
+    compared = pairs(cells, against)
     end, equal = Gains(), Gains()
     for ours, theirs, context, level in compared:
         for where in dict.fromkeys((context, ALL)):
@@ -99,11 +99,11 @@ def section(study: Mapping[str, Any]) -> Section:
                 equal.setdefault((where, level), []).append(gains(*as_far(ours, theirs, quality)))
     several = len({context for *_, context, _ in compared}) > 1
     names = sorted((name for name in end if several or name[0] != ALL), key=lambda name: name[0] == ALL)
-    way = [task for task in mean if any(task in scores for cell in made for scores in cell.way)]
+    way = [task for task in mean if any(task in scores for cell in cells for scores in cell.way)]
     known = {task for seeds in end.values() for scores in seeds for task in scores}
     tasks = [
         task
-        for task in dict.fromkeys(t for cell in made for t in cell.end if not t.startswith(HEALTH))
+        for task in dict.fromkeys(t for cell in cells for t in cell.end if not t.startswith(HEALTH))
         if task in known
     ]
     said = MEAN_NOTE.format(quality=quality or "nothing here", way=", ".join(way) or "nothing here")
@@ -183,7 +183,8 @@ def _between(before: tuple[float, float], after: tuple[float, float], share: flo
     return before[0] + share * (after[0] - before[0]), before[1] + share * (after[1] - before[1])
 
 
-def _made(cell: Mapping[str, Any]) -> Made:
+def made(cell: Mapping[str, Any]) -> Made:
+    """A cell of ``study.json``."""
     way = sorted(cell["way"], key=lambda stop: float(stop["step"]))
     return Made(tuple(cell["levels"]), cell["seed"], _scores(cell), [_scores(stop) for stop in way])
 

@@ -1,0 +1,160 @@
+"""What the papers claim, against the studies that are kept: a line each, with figure, interval, seeds and verdict.
+
+    python benchmarks/claims.py [results]
+
+Reads ``hosts.json``, ``ablations.json`` and ``jitter.json`` of a folder, which ``augaware study`` wrote; those that are
+not there are passed over. A difference is paired: the same seed, and where there are several hosts the same host. Its
+interval of 95 % is over all pairs as if they were seeds, and over test images (``augaware.report.study.over_seeds``): a
+claim holds where the interval lies on its side of 0, does not where it lies on the other, and is undecided in between;
+fewer than three pairs decide nothing. At equal quality: :func:`augaware.report.study.as_far`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from augaware.report.parts import Value
+from augaware.report.study import Made, Scores, as_far, gains, made, over_seeds, pairs, read
+
+FLOWERS, CIFAR, CALTECH, CARS, DTD = (
+    f"linear_probe('{name}')" for name in ("flowers102", "cifar100", "caltech101", "cars50", "dtd10")
+)
+PROBES = (FLOWERS, CIFAR, CALTECH, CARS, DTD)
+PLACE = ("regression('face_keypoints68')", "localisation('tinyimagenet_loc20')")
+WAY = (FLOWERS, CALTECH, DTD)  # what snapshots were put to
+QUALITY, ENOUGH = "health/instance_match", 3
+Measure = Callable[[Scores], tuple[float, float]]  # gains -> a number and its standard error over test images
+
+
+def mean_of(tasks: Sequence[str]) -> Measure:
+    """The mean gain over ``tasks``."""
+
+    def measured(scores: Scores) -> tuple[float, float]:
+        errors = [scores[task][1] for task in tasks]
+        return statistics.fmean(scores[task][0] for task in tasks), math.hypot(*errors) / len(tasks)
+
+    return measured
+
+
+def more_on(task: str, others: Sequence[str]) -> Measure:
+    """How much larger the gain on ``task`` is than the mean over ``others``."""
+
+    def measured(scores: Scores) -> tuple[float, float]:
+        (one, error), (rest, rest_error) = mean_of([task])(scores), mean_of(others)(scores)
+        return one - rest, math.hypot(error, rest_error)
+
+    return measured
+
+
+def difference(
+    cells: Sequence[Made], ours: str, theirs: str, measure: Measure, host: str = "", equal: bool = False
+) -> Value | None:
+    """``ours`` minus ``theirs``, of one ``host`` or of all; ``equal``: where the further one was as far as the other."""
+    matched = [
+        gains(*as_far(cell, other, QUALITY)) if equal else gains(cell.end, other.end)
+        for cell, other, context, level in pairs(cells, theirs)
+        if level == ours and host in ("", context)
+    ]
+    found = [measure(scores) for scores in matched if scores]
+    if not found:
+        return None
+    return over_seeds([value for value, _ in found], statistics.fmean(error for _, error in found))
+
+
+def line(claim: str, value: Value | None) -> str:
+    """A row: claim, figure, pairs, verdict."""
+    if value is None:
+        return f"| {claim} | not run | | |"
+    assert value.low is not None
+    assert value.high is not None
+    if value.n is not None and value.n < ENOUGH:
+        verdict = "too few seeds"
+    else:
+        verdict = "holds" if value.low > 0 else "does not hold" if value.high < 0 else "undecided"
+    return f"| {claim} | {value.mean:+.1f} [{value.low:+.1f}, {value.high:+.1f}] | {value.n} | {verdict} |"
+
+
+def of_hosts(cells: Sequence[Made]) -> list[str]:
+    """What is claimed of AugSelf and CASSLE on every host."""
+    hosts = list(dict.fromkeys(cell.levels[0] for cell in cells if len(cell.levels) > 1))
+    lines = []
+    for name in ("augself", "cassle", "augself+cassle", "equimod-color"):
+        for host in ("", *hosts):
+            where = host or "all hosts"
+            value = difference(cells, name, "vanilla", mean_of(PROBES), host)
+            lines.append(line(f"{name} improves transfer: mean of five probes, {where}", value))
+        value = difference(cells, name, "vanilla", mean_of(WAY), equal=True)
+        lines.append(line(f"{name} improves transfer at equal host quality: mean of three probes, all hosts", value))
+        lines.append(
+            line(
+                f"{name}: colour gains most, flowers102 over the mean of the other four",
+                difference(cells, name, "vanilla", more_on(FLOWERS, PROBES[1:])),
+            )
+        )
+        for tasks, what in (([FLOWERS], "flowers102"), (PLACE, "landmarks and boxes")):
+            lines.append(line(f"{name} improves {what}", difference(cells, name, "vanilla", mean_of(tasks))))
+    lines.append(
+        line(
+            "cassle is better than augself: mean of five probes",
+            difference(cells, "cassle", "augself", mean_of(PROBES)),
+        )
+    )
+    both = difference(cells, "augself+cassle", "augself", mean_of(PROBES))
+    return [*lines, line("both are better than augself alone: mean of five probes", both)]
+
+
+def of_ablations(cells: Sequence[Made]) -> list[str]:
+    """What is claimed of each kind of information, and of how it is told."""
+    rows = (
+        ("predicting colour helps flowers102", "augself-color", "vanilla", mean_of([FLOWERS])),
+        ("predicting the crop helps landmarks and boxes", "augself-crop", "vanilla", mean_of(PLACE)),
+        ("colour helps flowers102 more than the crop does", "augself-color", "augself-crop", mean_of([FLOWERS])),
+        ("the crop helps landmarks and boxes more than colour does", "augself-crop", "augself-color", mean_of(PLACE)),
+        ("both together are better than colour alone", "augself-crop+color", "augself-color", mean_of(PROBES)),
+        ("telling CASSLE all is better than noise", "cassle-all", "cassle-random", mean_of(PROBES)),
+        ("telling colour differences helps", "cassle-all", "cassle-no-color_diff", mean_of(PROBES)),
+        *(
+            (f"concat is better than {how}", "cassle-all", f"cassle-{how}", mean_of(PROBES))
+            for how in ("add", "multiply", "hyper", "raw")
+        ),
+        ("a gamma of six layers is better than one of two", "cassle-depth6", "cassle-all", mean_of(PROBES)),
+    )
+    return [line(claim, difference(cells, ours, theirs, measure)) for claim, ours, theirs, measure in rows]
+
+
+def of_jitter(cells: Sequence[Made]) -> list[str]:
+    """What is claimed of strong colour jitter."""
+    rows = [
+        ("stronger jitter costs vanilla flowers102: a quarter over full", "s=0.25", "s=1", "vanilla"),
+        ("no jitter costs vanilla flowers102 less than full", "s=0", "s=1", "vanilla"),
+    ]
+    lines = [
+        line(claim, difference(cells, ours, theirs, mean_of([FLOWERS]), host)) for claim, ours, theirs, host in rows
+    ]
+    for name in ("augself", "cassle"):
+        for strength in ("s=0.25", "s=0.5", "s=1", "s=1.5"):
+            value = difference(cells, name, "vanilla", mean_of([FLOWERS]), strength)
+            lines.append(line(f"{name} improves flowers102 at {strength}", value))
+    return lines
+
+
+def main() -> None:
+    """A table for each study that is there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("results"))
+    folder = parser.parse_args().folder
+    for name, told in (("hosts", of_hosts), ("ablations", of_ablations), ("jitter", of_jitter)):
+        file = folder / f"{name}.json"
+        if file.exists():
+            found = read(file)
+            print(f"\n{found['title']}: {len(found['cells'])} of {found['of']} cells ({file.name})\n")
+            print("| claim | points | pairs | |\n|---|---|---|---|")
+            print("\n".join(told([made(cell) for cell in found["cells"]])))
+
+
+if __name__ == "__main__":
+    main()
