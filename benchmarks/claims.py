@@ -53,7 +53,7 @@ def more_on(task: str, others: Sequence[str]) -> Measure:
 def difference(
     cells: Sequence[Made], ours: str, theirs: str, measure: Measure, host: str = "", equal: bool = False
 ) -> Value | None:
-    """``ours`` minus ``theirs``, of one ``host`` or of all; ``equal``: where the further one was as far as the other."""
+    """``ours`` minus ``theirs``, of one ``host`` or of all; ``equal``: where the further was as far as the other."""
     matched = [
         gains(*as_far(cell, other, QUALITY)) if equal else gains(cell.end, other.end)
         for cell, other, context, level in pairs(cells, theirs)

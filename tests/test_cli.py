@@ -85,6 +85,11 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "a warm-up longer than the run": ([*DRAWN, "--set", "warmup_epochs=2"], ["warmup_epochs=2", "epochs=1"]),
     "an unknown recipe": ([*DRAWN, "--recipe", "dimo"], ["recipe 'dimo'", "did you mean 'demo'"]),
     "no data": (SMALL, ["--data is missing"]),
+    "no data for a preset": (
+        ["--recipe", "flowers"],
+        ["--data is missing: recipe 'flowers' is for images of your own"],
+    ),
+    "a path too long for a name": ([*SMALL, "--data", "x" * 300], ["xxx': there is no such folder or file"]),
     "an unknown option": ([*DRAWN, "--hots", "simclr"], ["--hots"]),
     "an option without its value": ([*DRAWN, "--host"], ["--host"]),
 }

@@ -226,6 +226,11 @@ def test_what_is_wrong_is_one_clear_line(to: str, out: str, line: str, frozen: F
     assert not list(tmp_path.iterdir())
 
 
+def test_a_wrong_ending_is_said_before_the_encoder_is_read(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"must end in \.safetensors"):
+        augaware.export(tmp_path / "gone", to="torchvision", out=tmp_path / "x.pth")
+
+
 @pytest.mark.parametrize("to", ["hf", "onnx"])
 def test_without_the_other_library_nothing_is_written(
     to: str, frozen: Frozen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -55,17 +55,7 @@ def export(frozen: Frozen, to: str, out: Path | str, run: Path | None = None) ->
     Raises :class:`RequestError` for what cannot be written so, and :class:`RunError`, with nothing left, where the
     other library cannot read it or has other features.
     """
-    out = Path(out)
-    form: Export = lookup.build("exports", to)
-    missing = [name for name in form.packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise RequestError(
-            f"--to {to!r}: not installed: {', '.join(missing)}; what is written is read back with it: "
-            f"pip install {' '.join(missing)}"
-        )
-    if not out.name.endswith(form.ending):
-        raise RequestError(f"--out {str(out)!r} must end in {form.ending} for --to {to!r}: {out.name + form.ending!r}")
-    refuse_existing(out)
+    form, out = wanted(to, out), Path(out)
     pixels = shown(frozen.size, frozen.channels)
     frozen.check_size()
     with torch.no_grad():
@@ -82,6 +72,22 @@ def export(frozen: Frozen, to: str, out: Path | str, run: Path | None = None) ->
             )
         refuse_existing(out)
     return Exported(out, to, form.library, difference, form.usage(out))
+
+
+def wanted(to: str, out: Path | str) -> Export:
+    """The export that ``to`` names. Raises :class:`RequestError` where it cannot write the new ``out`` here."""
+    out = Path(out)
+    form: Export = lookup.build("exports", to)
+    missing = [name for name in form.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise RequestError(
+            f"--to {to!r}: not installed: {', '.join(missing)}; what is written is read back with it: "
+            f"pip install {' '.join(missing)}"
+        )
+    if not out.name.endswith(form.ending):
+        raise RequestError(f"--out {str(out)!r} must end in {form.ending} for --to {to!r}: {out.name + form.ending!r}")
+    refuse_existing(out)
+    return form
 
 
 def shown(size: int, channels: int = 3) -> Tensor:

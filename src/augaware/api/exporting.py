@@ -29,8 +29,10 @@ def export(
     other library reads something else.
     """
     from augaware.export import export as write
+    from augaware.export import wanted
     from augaware.frozen import Frozen, load_encoder
 
+    wanted(to, out)  # before an encoder is read for nothing
     if isinstance(encoder, Frozen):
         frozen = copy.deepcopy(load_encoder(encoder, architecture, size)).cpu()
         frozen.precision = "fp32"

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from augaware.api.listing import ANY
 from augaware.api.run import Run
 from augaware.errors import RequestError
 
 Named = str | os.PathLike[str]
+SOURCES = "name a folder, tars or a list of images, hf:NAME, torchvision:NAME, shapes"
 
 
 def pretrain(
@@ -56,13 +58,12 @@ def pretrain(
         "precision": precision,
     }
     given = {key: value for key, value in fields.items() if value is not None} | dict(set or {})
-    if recipe is not None:
-        return Run(start(lookup.build("recipes", recipe).changed(given), Path(out)).path)
-    if "data" not in given:
-        raise RequestError(
-            "--data is missing; name a folder, tars or a list of images, hf:NAME, torchvision:NAME, shapes, or a recipe"
-        )
-    return Run(start(Recipe.from_fields(given), Path(out)).path)
+    if recipe is None and "data" not in given:
+        raise RequestError(f"--data is missing; {SOURCES}, or a recipe")
+    made = Recipe.from_fields(given) if recipe is None else lookup.build("recipes", recipe).changed(given)
+    if made.data == ANY and "data" not in given and not Path(ANY).exists():
+        raise RequestError(f"--data is missing: recipe {recipe!r} is for images of your own; {SOURCES}")
+    return Run(start(made, Path(out)).path)
 
 
 def resume(run: Named) -> Run:

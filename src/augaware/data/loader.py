@@ -155,7 +155,15 @@ def keep(
 
 def is_spec(src: str) -> bool:
     """Whether SRC is a plug-in's name or call, which may be a module to import, and no file or folder."""
-    return not (src.lower().endswith((*TARS, *LISTS)) or Path(src).expanduser().exists())
+    return not (src.lower().endswith((*TARS, *LISTS)) or _exists(src))
+
+
+def _exists(src: str) -> bool:
+    """Whether SRC is a path of something; one that is too long for a name is none."""
+    try:
+        return Path(src).expanduser().exists()
+    except OSError:
+        return False
 
 
 def resolved(src: str, short_side: int | None = None) -> Source:
@@ -171,7 +179,7 @@ def resolved(src: str, short_side: int | None = None) -> Source:
     if not src.strip():
         raise RequestError(f"data is empty; accepted: {ACCEPTED}")
     path = Path(src).expanduser()
-    if not path.exists() or src == "shapes":  # a folder of that name is ./shapes
+    if not _exists(src) or src == "shapes":  # a folder of that name is ./shapes
         return Tar(src, short_side) if is_pattern(src) else _named(src, short_side)
     if path.is_dir():
         return Tar(str(path), short_side) if holds_shards(path) else Folder(str(path), short_side)
@@ -197,7 +205,7 @@ def _named(src: str, short_side: int | None) -> Source:
 def known(src: str) -> tuple[str, ...]:
     """What SRC knows of each photograph, as ``Recipe.known`` states it; reads a table, opens no image."""
     name = src.partition("(")[0].strip()
-    if not name.replace(".", "").isidentifier() or Path(src).expanduser().exists():
+    if not name.replace(".", "").isidentifier() or _exists(src):
         return ()
     if "." not in name and name not in lookup.names("data"):
         return ()  # to open it says so
