@@ -55,7 +55,7 @@ ONLY_FUNCTIONS = {
     "check_store": "store --check",
 }
 ONLY_IN_COMMAND = {  # how it is printed, and what is a function of its own
-    **{command: {"json"} for command in ("list", "recipes", "doctor")},
+    **{command: {"json"} for command in ("list", "recipes", "doctor", "dry_run")},
     "store": {"check"},
 }
 ONLY_IN_FUNCTION = {"analyse": {"told"}, "study": {"told"}}  # hears, in lines, what the command prints beside

@@ -291,6 +291,7 @@ def test_time_in_other_processes_counts() -> None:
 def test_a_side_that_ends_says_why(tmp_path: Path) -> None:
     with Process("augment(images=1)", Side("nobody", 1), tmp_path) as process, pytest.raises(Failed, match="nobody"):
         process.ask(size=32, seconds=0)
+        process.answer()
 
 
 def test_each_round_begins_with_another_and_a_side_that_fails_is_left_out(
@@ -308,11 +309,14 @@ def test_each_round_begins_with_another_and_a_side_that_fails_is_left_out(
         def __exit__(self, *error: object) -> None:
             asked.append(f"end {self.side.name}")
 
-        def ask(self, **request: Any) -> dict[str, Any]:
+        def ask(self, **request: Any) -> None:
             asked.append(self.side.name)
+            self.request = request
+
+        def answer(self) -> dict[str, Any]:
             if self.side.name == fails and len(asked) > 5:
                 raise Failed("no memory")
-            return {} if "size" in request else {"items": 1, "cpu": 1.0, "wall": 1.0}
+            return {} if "size" in self.request else {"items": 1, "cpu": 1.0, "wall": 1.0}
 
     monkeypatch.setattr(turns, "Process", Scripted)
     bench, sides = Augment(sizes=[32, 96], rounds=2), [Side("augaware", 1), Side("a", 1), Side("b", 1)]

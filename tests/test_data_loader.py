@@ -46,7 +46,7 @@ def threads() -> list[str]:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_order_and_repeat(workers: int) -> None:
-    loader = Loader(Numbers(), batches(20), workers)
+    loader = Loader(Numbers().batch, batches(20), workers)
     for _ in range(2):
         seen = list(loader)
         assert [b.index.tolist() for b in seen] == [b.tolist() for b in batches(20)]
@@ -58,14 +58,14 @@ def test_order_and_repeat(workers: int) -> None:
 @pytest.mark.parametrize(("workers", "prefetch", "ahead"), [(1, 2, 2), (1, 4, 4), (3, 2, 3)])
 def test_prepares_no_further_ahead_than_it_says(workers: int, prefetch: int, ahead: int) -> None:
     source = Numbers()
-    for taken, _ in enumerate(Loader(source, batches(12), workers, prefetch), start=1):
+    for taken, _ in enumerate(Loader(source.batch, batches(12), workers, prefetch), start=1):
         time.sleep(0.01)
         assert len(source.started) <= taken + ahead - 1
 
 
 def test_stopping_early_ends_the_threads() -> None:
     source = Numbers()
-    for _ in Loader(source, batches(50), workers=2):
+    for _ in Loader(source.batch, batches(50), workers=2):
         break
     assert len(source.started) <= 3
     assert not threads()
@@ -73,7 +73,7 @@ def test_stopping_early_ends_the_threads() -> None:
 
 def test_errors_reach_the_consumer() -> None:
     seen = []
-    loader = iter(Loader(Numbers(fail_at=6), batches(10), workers=2))
+    loader = iter(Loader(Numbers(fail_at=6).batch, batches(10), workers=2))
     with pytest.raises(RuntimeError, match="disk on fire"):
         seen.extend(int(batch.index[0]) for batch in loader)
     assert seen == [0, 2, 4]
@@ -81,7 +81,7 @@ def test_errors_reach_the_consumer() -> None:
 
 
 def test_a_batch_without_images_comes_out_empty() -> None:
-    assert [b.index.tolist()[:1] for b in Loader(Numbers(empty_at=4), batches(4))] == [[0], [2], [], [6]]
+    assert [b.index.tolist()[:1] for b in Loader(Numbers(empty_at=4).batch, batches(4))] == [[0], [2], [], [6]]
 
 
 def test_lazy_batches_are_read_only_as_needed() -> None:
@@ -89,7 +89,7 @@ def test_lazy_batches_are_read_only_as_needed() -> None:
         while True:
             yield torch.tensor([1])
 
-    for taken, _ in enumerate(Loader(Numbers(), endless())):
+    for taken, _ in enumerate(Loader(Numbers().batch, endless())):
         if taken == 5:
             break
     assert not threads()
@@ -97,4 +97,4 @@ def test_lazy_batches_are_read_only_as_needed() -> None:
 
 def test_wrong_numbers() -> None:
     with pytest.raises(RequestError, match="workers=0"):
-        Loader(Numbers(), [], workers=0)
+        Loader(Numbers().batch, [], workers=0)
