@@ -71,8 +71,8 @@ class Mapped(Stored):
             for at, count in zip(first.tolist(), pages.tolist(), strict=True):  # all at once: ten times as fast
                 self._map.madvise(mmap.MADV_WILLNEED, at * PAGE, count * PAGE)
         within = torch.arange(int(pages.sum())) - (pages.cumsum(0) - pages).repeat_interleave(pages)
-        places = (first.repeat_interleave(pages) + within) * (PAGE // width)
-        self.images.data[places]  # a number of each, without Python's lock
+        places = (first.repeat_interleave(pages) + within) * PAGE
+        self.images.data.view(torch.uint8)[places]  # a number of each, without Python's lock
         return batch
 
 
