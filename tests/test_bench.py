@@ -289,9 +289,10 @@ def test_time_in_other_processes_counts() -> None:
 
 
 def test_a_side_that_ends_says_why(tmp_path: Path) -> None:
-    with Process("augment(images=1)", Side("nobody", 1), tmp_path) as process, pytest.raises(Failed, match="nobody"):
+    with Process("augment(images=1)", Side("nobody", 1), tmp_path) as process:
         process.ask(size=32, seconds=0)
-        process.answer()
+        with pytest.raises(Failed, match="nobody"):
+            process.answer()
 
 
 def test_each_round_begins_with_another_and_a_side_that_fails_is_left_out(

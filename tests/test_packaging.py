@@ -237,8 +237,9 @@ def test_the_wheel_holds_the_package_alone_and_the_sdist_what_tests_it(built: Pa
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
     assert {name.partition("/")[0] for name in inside} == {"augaware", f"augaware-{PROJECT['version']}.dist-info"}
     assert f"augaware-{PROJECT['version']}.dist-info/licenses/LICENSE" in inside
-    tracked = {str(file.relative_to(ROOT / "src")) for file in (ROOT / "src" / "augaware").rglob("*") if file.is_file()}
-    assert {name for name in inside if ".dist-info/" not in name} == {name for name in tracked if "__pycache__" not in name}
+    files = [file.relative_to(ROOT / "src") for file in (ROOT / "src" / "augaware").rglob("*") if file.is_file()]
+    kept = {str(file) for file in files if "__pycache__" not in file.parts}
+    assert {name for name in inside if ".dist-info/" not in name} == kept
     assert "augaware/py.typed" in inside
     with tarfile.open(sdist) as tar:
         parts = {Path(name).parts[1] for name in tar.getnames() if len(Path(name).parts) > 1}
