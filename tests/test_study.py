@@ -7,6 +7,7 @@ import math
 import os
 import statistics
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from augaware.pretrain import Trainer
 from augaware.report import study as told
 from small_runs import Killed, fails_at
 
+HOME = Path(__file__).parent.parent
 PROBE, NEAR = "linear_probe('hues')", "knn('hues', k=3)"
 SHARED = {
     "data": "ROOT/photos",
@@ -309,6 +311,16 @@ def test_the_page_and_its_tables(done, tmp_path):
     expected = statistics.fmean(100 * (score("cassle", seed) - score("vanilla", seed)) for seed in (3, 4))
     assert row[0] == "simclr + cassle"
     assert float(row[2]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("file", sorted((HOME / "results").glob("*.json")), ids=lambda file: file.stem)
+def test_numbers_that_are_kept_make_their_page_and_are_of_the_study(file, tmp_path):
+    found = told.read(file)
+    study = Study.read(HOME / "studies" / file.name)
+    names = {cell.name for cell in study.cells(HOME)}
+    for cell in found["cells"]:
+        assert "/".join([*cell["levels"], *([] if cell["seed"] is None else [f"seed-{cell['seed']}"])]) in names
+    assert "Mean gain over vanilla" in augaware.report([file], out=tmp_path / "page.html").read_text()
 
 
 def test_a_file_that_no_study_wrote_is_one_line(done, tmp_path):
