@@ -115,7 +115,7 @@ def test_two_processes_share_the_order_and_the_views_of_one(
 
 
 def test_one_process_writes_and_tells(two: Path) -> None:
-    assert (two / "1.txt").read_text() == ""
+    assert said(two / "1.txt") == ""
     assert "2 processes of 8 images" in (two / "0.txt").read_text()
     assert (two / "run0" / "log.txt").read_text().count("done: 8 steps") == 1
     lines = [json.loads(line) for line in (two / "run0" / "metrics.jsonl").read_text().splitlines()]
@@ -196,6 +196,11 @@ TROUBLES = {
 }
 
 
+def said(file: Path) -> str:
+    """What a process said; torch 2.8's gloo itself tells of its connections."""
+    return "".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith("[Gloo]"))
+
+
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_process_in_trouble_is_named_and_the_run_goes_on(trouble: str, groups: Groups, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -218,7 +223,7 @@ def test_a_signal_to_one_process_stops_all_once_the_step_is_saved(groups: Groups
     assert groups.ended() == [130, 130], [(tmp_path / f"{rank}.txt").read_text()[-2000:] for rank in range(2)]
     line = f"SIGTERM: stopped after step 4, which is saved; continue with: augaware resume {run}"
     assert (tmp_path / "0.txt").read_text().splitlines()[-1] == line
-    assert (tmp_path / "1.txt").read_text() == ""
+    assert said(tmp_path / "1.txt") == ""
     assert read(run / "checkpoints" / "last.pt")["step"] == 4
 
 
@@ -238,7 +243,7 @@ def test_a_damaged_checkpoint_is_told_of_once(groups: Groups, recipe: Recipe, tm
     (run / "checkpoints" / "last.pt").write_bytes(b"torn")
     groups.run(2, [("small_groups:resumed", [str(run)])], tmp_path)
     assert "step-000002.pt is used instead" in (tmp_path / "0.txt").read_text()
-    assert (tmp_path / "1.txt").read_text() == ""
+    assert said(tmp_path / "1.txt") == ""
 
 
 def test_a_loss_that_is_nan_for_all_is_what_each_says(groups: Groups, tmp_path: Path) -> None:
