@@ -1,10 +1,5 @@
-"""The plan of views: how many, how large, and where one differs from the others.
-
-A view is written as a call, ``"view(count, size=..., change=[...])"``: ``count`` views of ``size`` pixels (None is the
-recipe's), made by the recipe's augmentations with those in ``change`` in the place of their namesakes. So BYOL's two
-laws are ``"view()", "view(change=['gaussian_blur(p=0.1)', 'solarize(p=0.2)'])"`` and SwAV's small crops
-``"view(6, size=96, change=['crop(scale=(0.05, 0.14))'])"``. Every view has the same augmentations in the same order,
-so that its omega can be compared with that of any other; what a view does not do has p=0 there.
+"""The plan of views: how many, how large, and where one differs from the others, as the recipe writes it
+(:mod:`augaware.augment.written`).
 
 An awareness may plan more views than the recipe, or change what the recipe's have in common (:class:`ViewPlan`);
 :class:`Camera` takes them.
@@ -21,10 +16,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from augaware import lookup
 from augaware.augment.base import Augmentation
 from augaware.augment.engine.fused import failure, warm
 from augaware.augment.pipeline import Pipeline
+from augaware.augment.written import Written, changed, laws
 from augaware.errors import RequestError
 from augaware.ragged import Ragged
 from augaware.random import Draws
@@ -33,15 +28,9 @@ from augaware.threads import one_thread
 from augaware.views import Plan, View, ViewPlan
 
 
-class Planned(Protocol):
+class Planned(Written, Protocol):
     """What a plan needs of a recipe."""
 
-    @property
-    def views(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def augment(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def size(self) -> int: ...  # noqa: D102
     @property
     def mean(self) -> Sequence[float]: ...  # noqa: D102
     @property
@@ -77,15 +66,6 @@ class Shot:
     omega: Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class _Views:
-    """Arguments of ``view(...)``."""
-
-    count: int = 1
-    size: int | None = None
-    change: Sequence[str] = ()
-
-
 def pipelines(recipe: Planned) -> list[Pipeline]:
     """One pipeline per view of the recipe, in order. Raises :class:`RequestError` for a plan that cannot be."""
     return Camera(recipe).pipelines
@@ -99,17 +79,6 @@ def recorded(recipe: Stating) -> Mapping[str, Space]:
     return {**made, **known}
 
 
-def _laws(recipe: Planned) -> list[tuple[tuple[str, ...], int]]:
-    """Augmentation specs and size of each of the recipe's views."""
-    found: list[tuple[tuple[str, ...], int]] = []
-    for text in recipe.views:
-        views = _parse(text)
-        found += [(_changed(recipe.augment, views.change, text), views.size or recipe.size)] * views.count
-    if not found:
-        raise RequestError("views is empty; two views of one kind are: view(2)")
-    return found
-
-
 class Camera:
     """Takes the views of a plan: draw omega for each view, bring it in line with the plan, apply it.
 
@@ -119,7 +88,7 @@ class Camera:
 
     def __init__(self, recipe: Planned, pinned: bool = False) -> None:
         self.pinned = pinned
-        self.mean, self.std, self.engine, self.laws = recipe.mean, recipe.std, recipe.engine, _laws(recipe)
+        self.mean, self.std, self.engine, self.laws = recipe.mean, recipe.std, recipe.engine, laws(recipe)
         made = {law: self._pipeline(*law) for law in self.laws}
         self.pipelines = [made[law] for law in self.laws]
         self._made: dict[tuple[int, int | None, tuple[str, ...]], Pipeline] = {}
@@ -131,7 +100,7 @@ class Camera:
         key = view.law, view.size, view.change
         if key not in self._made:
             specs, size = self.laws[view.law]
-            specs = _changed(specs, view.change, "an awareness", add=True)
+            specs = changed(specs, view.change, "an awareness", add=True)
             self._made[key] = self._pipeline(specs, view.size or size)
         return self._made[key]
 
@@ -266,39 +235,3 @@ def _drawn(
             for place, number in enumerate(numbers):
                 found[number] = {name: w[place * len(index) :][: len(index)] for name, w in omega.items()}
     return [found[number] for number in range(len(pipelines))]
-
-
-def _parse(text: str) -> _Views:
-    spec = lookup.parse(text, "views")
-    try:
-        views = _Views(*spec.args, **spec.kwargs)
-    except TypeError:
-        views = None
-    change = () if views is None else views.change
-    change = [change] if isinstance(change, str) else change
-    texts = isinstance(change, (list, tuple)) and all(isinstance(c, str) for c in change)
-    if spec.name != "view" or views is None or not texts:
-        raise RequestError(f"views: {text!r} is unknown; accepted: view(count=1, size=None, change=[augmentations])")
-    for key, value in (("count", views.count), ("size", 1 if views.size is None else views.size)):
-        if type(value) is not int or value < 1:
-            raise RequestError(f"views: {text!r}: {key}={value!r} must be a whole number, at least 1")
-    return _Views(views.count, views.size, change)
-
-
-def _changed(augment: Sequence[str], change: Sequence[str], text: str, add: bool = False) -> tuple[str, ...]:
-    """``augment`` with the specs of ``change`` in the place of their namesakes; ``add`` puts new names at the end."""
-    names = [lookup.parse(spec, "augmentation").name for spec in augment]
-    specs = list(augment)
-    changed = [lookup.parse(spec, "augmentation").name for spec in change]
-    for name, spec in zip(changed, change, strict=True):
-        if changed.count(name) > 1:
-            raise RequestError(f"views: {text!r} changes {name!r} twice; name each augmentation once")
-        if name not in names and add:
-            names, specs = [*names, name], [*specs, spec]
-        elif name not in names:
-            raise RequestError(
-                f"views: {text!r} changes {name!r}, which augment does not name ({', '.join(names) or 'nothing'}); "
-                f"add it there with p=0"
-            )
-        specs[names.index(name)] = spec
-    return tuple(specs)
