@@ -71,7 +71,7 @@ def measure(side: Side, encoder: str, size: int, batch: int, steps: int) -> str:
         rounds.append((time.perf_counter() - began) / steps)
     middle, gib = statistics.median(rounds), torch.cuda.max_memory_allocated() / 2**30
     found = own.found()
-    share = found["TFLOP"] / middle / found["rate"]
+    share = found["TFLOP"] * batch / middle / found["rate"]
     name = f"{encoder} {size} px, {batch} images"
     return (
         f"{name:32} {side.name:32} {1e3 * middle:7.2f} ms [{1e3 * min(rounds):.2f}, {1e3 * max(rounds):.2f}]  "

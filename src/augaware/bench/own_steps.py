@@ -72,8 +72,8 @@ class Own(Work):
 
     ``found``: milliseconds of the parts of a step, and how far its memory rose, in MiB. On a CPU the parts are those of
     the last pass. A GPU is not asked while it is timed: they are those of a few further steps, launched kernel by
-    kernel, in which each part is waited for; and ``TFLOP``, the floating-point operations of a step, ``rate``, how many
-    of those the GPU does in a second of one large product of bf16 matrices, and how steps are launched.
+    kernel, in which each part is waited for; and ``TFLOP``, the floating-point operations for an image, ``rate``, how
+    many of those the GPU does in a second of one large product of bf16 matrices, and how steps are launched.
     """
 
     def __init__(self, job: Job, folder: Path, device: str, precision: str, aware: Sequence[str], given: bool) -> None:
@@ -84,7 +84,7 @@ class Own(Work):
         self.device = self.trainer.fabric.device
         self.milliseconds: dict[str, float] = {}
         self._spent: dict[str, float] = defaultdict(float)
-        self._on_gpu: dict[str, float] = {}
+        self._on_gpu: dict[str, Any] = {}
         if given:
             views, make = list[list[View]](), self.trainer.supply.views
             self.trainer.supply.views = lambda *args: views[0] if views else views.append(make(*args)) or views[0]  # type: ignore[method-assign, func-returns-value]
@@ -99,24 +99,23 @@ class Own(Work):
         """Parts, memory, operations."""
         if self.device.type == "cpu":
             return {"ms": self.milliseconds, "MiB": _memory("VmHWM") - self.before}
-        most = torch.cuda.max_memory_allocated() / 2**20  # before anything else is done
-        captured, step = self.trainer.passes, self.milliseconds["step"]
-        self._on_gpu = self._on_gpu or {"MiB": most, "rate": _rate(), **self._looked_into()}
-        launched = captured.refused or type(captured).__name__
-        self.trainer.passes = captured
-        return {**self._on_gpu, "ms": {**self.milliseconds, "step": step}, "launched": launched}
+        self._on_gpu = self._on_gpu or self._looked_into()  # once: it is the same in every round
+        return self._on_gpu
 
-    def _looked_into(self) -> dict[str, float]:
-        """The operations of a step and its parts, kernel by kernel."""
-        trainer = self.trainer
+    def _looked_into(self) -> dict[str, Any]:
+        """What a GPU is not asked while it is timed."""
+        most, trainer, passes = torch.cuda.max_memory_allocated() / 2**20, self.trainer, self.trainer.passes
         trainer.passes = Passes(trainer.objective, trainer.optimizer, trainer.fabric.backward)
         with torch.compiler.set_stance("force_eager"):
             with FlopCounterMode(display=False) as counter:
                 self._take(1)
             with self._watched():
                 self._take(3)
+        trainer.passes = passes
+        found = {"ms": self.milliseconds, "MiB": most, "TFLOP": counter.get_total_flops() / self.items / 1e12}
+        found |= {"rate": _rate(), "launched": passes.refused or type(passes).__name__}
         torch.cuda.empty_cache()  # other sides share the GPU
-        return {"TFLOP": counter.get_total_flops() / 1e12}
+        return found
 
     def _take(self, steps: int) -> None:
         self._spent.clear()

@@ -109,7 +109,7 @@ class Step(Bench):
                 found = {part: {"ms": statistics.median(spent), "share": shares[part]} for part, spent in parts.items()}
                 compared[side] = {"MiB": turns[-1].found["MiB"], "parts": found}
                 if "TFLOP" in turns[-1].found:
-                    done = [turn.found["TFLOP"] / (turn.found["ms"]["step"] / 1e3) for turn in turns]
+                    done = [turn.found["TFLOP"] * turn.per_second for turn in turns]
                     of_all = ratios(done, [turn.found["rate"] for turn in turns])
                     compared[side] |= {"TFLOP/s": statistics.median(done), "of the GPU's": of_all}
                     compared[side]["launched"] = turns[-1].found["launched"]
