@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from augaware.recipe import Recipe
+from augaware.stop import NAMES
 from small_runs import Server, serving
 
 EMA_HOST = '''"""A test's host with an EMA target: a cosine to the target's embedding of the other view."""
@@ -44,6 +46,17 @@ class Ema(Host):
         pairs = ((online[0], target[1]), (online[1], target[0]))
         return torch.stack([2 - 2 * F.cosine_similarity(z, t.detach()).mean() for z, t in pairs]).mean()
 '''
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heeded() -> None:
+    """What whoever started the tests has them ignore, as nohup does with SIGHUP and a shell with the SIGINT of what it
+    runs in the background, a run would ignore too.
+    """
+    for name in NAMES:
+        number = getattr(signal, name)
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -73,18 +73,6 @@ def in_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object
 # --- signals ---
 
 
-@pytest.fixture
-def heeded(name: str) -> Iterator[None]:
-    """A signal that whoever started the tests has them ignore, as nohup does with SIGHUP, is ignored by a run too."""
-    number = getattr(signal, name)
-    before = signal.getsignal(number)
-    if before is signal.SIG_IGN:
-        signal.signal(number, signal.SIG_DFL)
-    yield
-    signal.signal(number, before)
-
-
-@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     name: str, recipe: Recipe, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
