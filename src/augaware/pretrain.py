@@ -123,18 +123,17 @@ class Trainer:
         optimizer = build_optimizer(objective, recipe)
         self.optimizer: Any = self.fabric.setup_optimizers(optimizer)
         self.state = State(recipe, objective, optimizer, self.source.fingerprint, self.group, shards, device)
-        self.passes = Passes(self.objective, self.optimizer, self.fabric.backward)
+        step = self.objective, self.optimizer, self.fabric.backward
+        self.passes = Captured(objective, *step) if device.type == "cuda" and alone else Passes(*step)
         self.supply = Supply(self.camera, objective, device, recipe.seed)
-        if device.type == "cuda" and alone:
-            self.passes = Captured(objective, self.objective, self.optimizer, self.fabric.backward)
         self.panel = Panel(self.source, self.camera.pipelines[0], recipe.health_images, recipe.seed)
 
     def _opened(self, display: Display) -> Objective:
         """The objective, once the images are read and the augmentations compiled."""
         recipe = self.recipe
         compiled = self.camera.warm()
-        self.source, measured = opened(recipe, display)
-        recipe = self.recipe = measured
+        self.source, recipe = opened(recipe, display)
+        self.recipe = recipe
         self.camera = Camera(recipe, pinned=self.fabric.device.type == "cuda")
         objective = self._built(len(self.source.classes) if self.source.labels is not None else None)
         self.steps_per_epoch = len(self.source) // recipe.batch_size

@@ -262,10 +262,8 @@ def _fabric(group: Processes, recipe: Recipe, some_unused: bool, shard: Callable
 
 def precision(recipe: Recipe) -> Any:
     """Fabric's name for the recipe's precision; auto is bf16 where the hardware multiplies it natively."""
-    chosen = recipe.precision
-    if chosen == auto.AUTO:
-        chosen = auto.precision("cuda" if recipe.device != "cpu" and torch.cuda.is_available() else "cpu").value
-    return {"fp32": "32-true", "bf16": "bf16-mixed"}[chosen]
+    device = "cuda" if recipe.device != "cpu" and torch.cuda.is_available() else "cpu"
+    return {"fp32": "32-true", "bf16": "bf16-mixed"}[auto.precision(device).taken(recipe.precision)]
 
 
 def _met(started: Started, patience: float) -> tuple[Store, Store]:
