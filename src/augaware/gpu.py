@@ -19,6 +19,8 @@ from augaware.views import View
 Parts = dict[str, Tensor]
 ALIKE = 3  # steps that must have been alike before the next one is taken for a pattern
 AHEAD = 2  # steps that wait for the GPU: more would only fill memory with views
+SHOWN = 2  # replays of a graph that are compared with the step before it is relied on
+ALLOWED = 0.05  # how far they may be apart, as a share: more than rounding, less than a mistake
 
 
 class Passes:
@@ -47,6 +49,7 @@ class Captured(Passes):
     an awareness has drawn. So a step is replayed only where all that ``objective`` holds beside tensors, and the shapes
     of what it is given, are those of the captured one; any other is computed kernel by kernel, and once steps are alike
     again there is a new graph. A step that waits for the GPU or draws on the CPU cannot be captured, and none is then.
+    Nor is one relied on whose first replays are not the step that is computed kernel by kernel from the same state.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Captured(Passes):
         self._last: object = None
         self._alike = 0
         self._graph: _Graph | None = None
+        self._unshown = SHOWN
         self._ahead: deque[torch.cuda.Event] = deque()
 
     def __call__(self, views: Sequence[View], labels: Tensor | None) -> Parts:
@@ -66,6 +70,8 @@ class Captured(Passes):
         shapes = [(name, tensor.shape, tensor.dtype) for name, tensor in _given(views, labels)]
         pattern = shapes, self._numbers()
         if self._graph is not None and self._graph.pattern == pattern:
+            if self._unshown:
+                return self._compared(self._graph, views, labels)
             parts = self._graph.replay(views, labels)
             self._wait()
             return parts
@@ -80,15 +86,39 @@ class Captured(Passes):
         self.optimizer.zero_grad(set_to_none=True)
         drawn = torch.get_rng_state()
         try:
-            graph = _Graph(self, views, labels, pattern)
+            graph = self._graph_of(views, labels, pattern)
             if not torch.equal(drawn, torch.get_rng_state()):
                 raise RuntimeError("it draws numbers on the CPU")
         except RuntimeError as error:
             self.refused = str(error).strip().partition("\n")[0] or type(error).__name__
             torch.set_rng_state(drawn)
             return super().__call__(views, labels)
-        self._graph = graph
-        return graph.replay(views, labels)
+        self._graph, self._unshown = graph, SHOWN
+        return self._compared(graph, views, labels)
+
+    def _graph_of(self, views: Sequence[View], labels: Tensor | None, pattern: object) -> _Graph:
+        return _Graph(self, views, labels, pattern)
+
+    def _compared(self, graph: _Graph, views: Sequence[View], labels: Tensor | None) -> Parts:
+        """The step, computed kernel by kernel after a replay from the same state, which has to give the same."""
+        kept = [buffer.clone() for buffer in self.objective.buffers()]
+        device = views[0].image.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            loss, gradient = graph.replay(views, labels)["loss"].clone(), self._gradient()
+        with torch.no_grad():
+            for buffer, before in zip(self.objective.buffers(), kept, strict=True):
+                buffer.copy_(before)
+        parts = super().__call__(views, labels)
+        self._unshown -= 1
+        apart = max(_apart(loss, parts["loss"].detach()), _apart(gradient, self._gradient()))
+        if not apart <= ALLOWED:
+            self.refused = f"its replay is not the step: {apart:.0%} of the loss or gradient apart"
+            self._graph = None
+        return parts
+
+    def _gradient(self) -> Tensor:
+        """All of it in one vector."""
+        return torch.cat([p.grad.flatten() for p in self.objective.parameters() if p.grad is not None])
 
     def _numbers(self) -> list[object]:
         """All that Python holds beside tensors, in the hosts, the awareness and the projector."""
@@ -160,6 +190,15 @@ class Carrier:
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, non_blocking=True)
+
+
+def _apart(a: Tensor, b: Tensor) -> float:
+    """The difference of two vectors as a share of ``b``; where both are not finite there is none to be seen."""
+    if not b.isfinite().all():
+        return 0.0
+    if a.shape != b.shape or not a.isfinite().all():
+        return float("inf")
+    return float((a - b).norm() / b.norm().clamp(min=1e-12))
 
 
 _TORCH_S = frozenset(vars(nn.Module())) - {"training", "_parameters", "_buffers"}  # what it keeps in each module

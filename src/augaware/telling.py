@@ -123,7 +123,7 @@ class Teller:
         )
         refused, self._refused = self._refused, self.trainer.passes.refused
         if self._refused and not refused:
-            self.display.line(f"each step is launched kernel by kernel: no CUDA graph can be made ({self._refused})")
+            self.display.line(f"each step is launched kernel by kernel: no CUDA graph is used ({self._refused})")
 
     def health(self, step: int, numbers: Mapping[str, float], warning: str | None) -> None:
         """The health panel of the epoch that ends with ``step``."""
