@@ -4,9 +4,10 @@
 
 Reads ``hosts.json``, ``ablations.json`` and ``jitter.json`` of a folder, which ``augaware study`` wrote; those that are
 not there are passed over. A difference is paired: the same seed, and where there are several hosts the same host. Its
-interval of 95 % is over all pairs as if they were seeds, and over test images (``augaware.report.study.over_seeds``): a
-claim holds where the interval lies on its side of 0, does not where it lies on the other, and is undecided in between;
-fewer than three pairs decide nothing. At equal quality: :func:`augaware.report.study.as_far`.
+interval of 95 % is over seeds, of all hosts together over the means of the hosts, as if these were drawn from many, and
+over test images (``augaware.report.study.over_seeds``): a claim holds where it lies on its side of 0, does not where it
+lies on the other, and is undecided in between; fewer than three pairs decide nothing. At equal quality:
+:func:`augaware.report.study.as_far`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import argparse
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from augaware.report.parts import Value
-from augaware.report.study import Made, Scores, as_far, gains, made, over_seeds, pairs, read
+from augaware.report.study import Made, Scores, as_far, averaged, gains, made, over_seeds, pairs, read
 
 FLOWERS, CIFAR, CALTECH, CARS, DTD = (
     f"linear_probe('{name}')" for name in ("flowers102", "cifar100", "caltech101", "cars50", "dtd10")
@@ -54,15 +56,19 @@ def difference(
     cells: Sequence[Made], ours: str, theirs: str, measure: Measure, host: str = "", equal: bool = False
 ) -> Value | None:
     """``ours`` minus ``theirs``, of one ``host`` or of all; ``equal``: where the further was as far as the other."""
-    matched = [
-        gains(*as_far(cell, other, QUALITY)) if equal else gains(cell.end, other.end)
-        for cell, other, context, level in pairs(cells, theirs)
-        if level == ours and host in ("", context)
-    ]
-    found = [measure(scores) for scores in matched if scores]
+    found: dict[str, list[Scores]] = {}
+    for cell, other, context, level in pairs(cells, theirs):
+        if level == ours and host in ("", context):
+            scores = gains(*as_far(cell, other, QUALITY)) if equal else gains(cell.end, other.end)
+            if scores:
+                found.setdefault(context, []).append(scores)
     if not found:
         return None
-    return over_seeds([value for value, _ in found], statistics.fmean(error for _, error in found))
+    (first, *others) = found.values()
+    units = [averaged(seeds) for seeds in found.values()] if others else first
+    measured = [measure(scores) for scores in units]
+    value = over_seeds([value for value, _ in measured], statistics.fmean(error for _, error in measured))
+    return replace(value, n=sum(map(len, found.values())))
 
 
 def line(claim: str, value: Value | None) -> str:

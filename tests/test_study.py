@@ -347,6 +347,22 @@ def test_rows_of_all_contexts_come_last():
     assert names == ["a + x", "a + y", "b + x", "b + y", "all + x", "all + y"]
 
 
+def test_seeds_of_one_context_are_not_independent():
+    """Two hosts with opposite gains, three seeds each: their means leave open what six values would seem to settle."""
+    a, b = [{"t": (value, 0.0)} for value in (4.9, 5.0, 5.1)], [{"t": (value, 0.0)} for value in (-1.1, -1.0, -0.9)]
+    both = told.over_contexts({("a", "x"): a, ("b", "x"): b, ("b", "y"): b})
+    assert both[told.ALL, "x"] == [{"t": (pytest.approx(5), 0.0)}, {"t": (pytest.approx(-1), 0.0)}]
+    assert len(both[told.ALL, "y"]) == 1
+    value = told._mean(both[told.ALL, "x"], ["t"])[0]
+    assert value.interval == pytest.approx(stats.t.interval(0.95, 1, 2, stats.sem([5, -1])), rel=1e-6)
+
+
+def test_a_mean_over_seeds_has_the_tasks_of_all_and_their_test_images():
+    seeds = [{"t": (1.0, 0.2), "u": (1.0, 0.1)}, {}, {"t": (3.0, 0.4)}]
+    assert told.averaged(seeds) == {"t": (2.0, pytest.approx(0.3))}
+    assert told.averaged([{}]) == {}
+
+
 def test_the_interval_adds_seeds_and_test_images():
     values, error = [1.0, 4.0, 2.5], 0.7
     seeds = stats.t.interval(0.95, 2, 0, stats.sem(values))[1]

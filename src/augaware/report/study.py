@@ -30,10 +30,10 @@ Gains = dict[tuple[str, str], list[Scores]]  # (context, level) -> for each seed
 MEAN_NOTE = (
     "Points. These data sets: [ , ] is 95 % over seeds (paired, Student's t) and over test images (of both encoders, "
     "taken as independent; they are the same images, so it is wider than it would have to be); in rows of all, over "
-    "all runs as if they were seeds. Such data sets: 95 % over data sets, as if these were drawn from many. At equal "
-    "quality: whichever of the two has come further by {quality} is taken where it was as far as the other, between "
-    "two of its snapshots; over {way}. Its learning rate had not come down there, and a seed at which it was further "
-    "from the first snapshot on is left out."
+    "the means of the rows above, as if those were drawn from many. Such data sets: 95 % over data sets, as if these "
+    "were drawn from many. At equal quality: whichever of the two has come further by {quality} is taken where it was "
+    "as far as the other, between two of its snapshots; over {way}. Its learning rate had not come down there, and a "
+    "seed at which it was further from the first snapshot on is left out."
 )
 TASK_NOTE = "Points; [ , ]: 95 % over seeds and test images. Of many intervals some are clear by chance."
 
@@ -93,12 +93,14 @@ def section(study: Mapping[str, Any]) -> Section:
     compared = pairs(cells, against)
     end, equal = Gains(), Gains()
     for ours, theirs, context, level in compared:
-        for where in dict.fromkeys((context, ALL)):
-            end.setdefault((where, level), []).append(gains(ours.end, theirs.end))
-            if quality:
-                equal.setdefault((where, level), []).append(gains(*as_far(ours, theirs, quality)))
-    several = len({context for *_, context, _ in compared}) > 1
-    names = sorted((name for name in end if several or name[0] != ALL), key=lambda name: name[0] == ALL)
+        end.setdefault((context, level), []).append(gains(ours.end, theirs.end))
+        if quality:
+            equal.setdefault((context, level), []).append(gains(*as_far(ours, theirs, quality)))
+    counts = {name: len(seeds) for name, seeds in end.items()}
+    if len({context for *_, context, _ in compared}) > 1:
+        for level in dict.fromkeys(level for *_, level in compared):
+            counts[ALL, level] = sum(count for (_, other), count in counts.items() if other == level)
+        end, equal = end | over_contexts(end), equal | over_contexts(equal)
     way = [task for task in mean if any(task in scores for cell in cells for scores in cell.way)]
     known = {task for seeds in end.values() for scores in seeds for task in scores}
     tasks = [
@@ -108,9 +110,12 @@ def section(study: Mapping[str, Any]) -> Section:
     ]
     said = MEAN_NOTE.format(quality=quality or "nothing here", way=", ".join(way) or "nothing here")
     means: list[list[Cell]] = [
-        [_called(name), len(end[name]), *_mean(end[name], mean), _mean(equal.get(name, []), way)[0]] for name in names
+        [_called(name), counts[name], *_mean(seeds, mean), _mean(equal.get(name, []), way)[0]]
+        for name, seeds in end.items()
     ]
-    each: list[list[Cell]] = [[_called(name), *(_mean(end[name], [task])[0] for task in tasks)] for name in names]
+    each: list[list[Cell]] = [
+        [_called(name), *(_mean(seeds, [task])[0] for task in tasks)] for name, seeds in end.items()
+    ]
     heads = ["", "runs", "these data sets", "such data sets", "at equal quality"]
     tables = [
         Table(f"Mean gain over {against}", heads, means, note=said, decimals=1, signed=True),
@@ -145,6 +150,24 @@ def over_seeds(values: Sequence[float], error: float) -> Value:
         seeds = quantile(0.95, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     half = math.hypot(seeds, NORMAL * error)
     return Value(mean, low=mean - half, high=mean + half, n=len(values))
+
+
+def over_contexts(gained: Gains) -> Gains:
+    """(all, level) -> for each context the mean of its seeds, which are not independent of each other."""
+    found = Gains()
+    for (_, level), seeds in gained.items():
+        found.setdefault((ALL, level), []).append(averaged(seeds))
+    return found
+
+
+def averaged(seeds: Sequence[Scores]) -> Scores:
+    """The mean over seeds of each task that all have; its error is that over the same test images, and stays."""
+    known = [scores for scores in seeds if scores]
+    shared = [task for task in (known or [{}])[0] if all(task in scores for scores in known)]
+    return {
+        task: (statistics.fmean(s[task][0] for s in known), statistics.fmean(s[task][1] for s in known))
+        for task in shared
+    }
 
 
 def gains(ours: Scores, theirs: Scores) -> Scores:
