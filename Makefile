@@ -8,7 +8,7 @@ LOWEST ?= .venv-lowest
 
 COVER  ?=
 
-.PHONY: demo test test-slow test-package test-lowest lint types format docs check clean
+.PHONY: demo test test-long test-slow test-package test-lowest lint types format docs check clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("augaware needs Python 3.11 or newer; try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
@@ -21,7 +21,11 @@ demo: $(STAMP)
 	$(BIN)/augaware demo
 
 test: $(STAMP) lint types
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu" $(COVER)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long and not slow and not gpu" $(COVER)
+
+# What starts several processes, whole benches, the notebook or the docs site: CI runs it as well.
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "long" $(COVER)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow" -s

@@ -205,6 +205,7 @@ def test_without_lightning_the_line_says_how_to_get_it(monkeypatch: pytest.Monke
     monkeypatch.delitem(sys.modules, "augaware.adapters.lightning", raising=False)
 
 
+@pytest.mark.long
 def test_the_lightning_example_runs(
     lightning: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

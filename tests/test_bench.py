@@ -401,6 +401,7 @@ def test_ours_is_the_selection_of_the_task() -> None:
     assert (found["w"], found["val"], found["test"]) == (chosen.w, chosen.val, chosen.test)
 
 
+@pytest.mark.long
 def test_the_probe_bench_compares_what_the_sides_found(tmp_path: Path) -> None:
     file = tmp_path / "probe.json"
     spec = "probe(sets=['30x4x2'], against=['authors', 'scikit-learn'], rounds=2)"

@@ -40,6 +40,7 @@ def folder(tmp_path: Path) -> Path:
 # --- ours ---
 
 
+@pytest.mark.long
 def test_the_command_tells_where_a_step_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "step.json"
     spec = "step(jobs=['tiny(widths=(4, 8)) 16x6'], aware=[], precision='fp32', rounds=2, seconds=0)"

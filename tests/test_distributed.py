@@ -26,7 +26,8 @@ from augaware.objective import Objective
 from augaware.views import View
 from small_hosts import HOSTS, narrow
 
-pytestmark = pytest.mark.xdist_group("processes")  # on one worker, so that they are started once
+# on one worker, so that they are started once
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("processes")]
 
 WORLD, BATCH, STEPS, CLASSES = 2, 16, 2, 4
 SPECS = {name: narrow(name) for name in HOSTS} | {

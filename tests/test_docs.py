@@ -277,6 +277,7 @@ def test_the_navigation_has_every_page_once() -> None:
     assert sorted(f"docs/{name}" for name in listed) == sorted(page for page in PAGES if page != "README.md")
 
 
+@pytest.mark.long
 def test_the_site_is_built_strictly_and_asks_no_other_server(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the site is built by mkdocs-material and mkdocstrings")
     pytest.importorskip("material", reason="the site is built by mkdocs-material and mkdocstrings")

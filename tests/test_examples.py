@@ -18,6 +18,7 @@ def test_the_notebook_holds_no_outputs() -> None:
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
 
 
+@pytest.mark.long
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat = pytest.importorskip("nbformat", reason="the notebook is run by nbclient and ipykernel")
     nbclient = pytest.importorskip("nbclient", reason="the notebook is run by nbclient and ipykernel")

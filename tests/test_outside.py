@@ -80,6 +80,7 @@ def imported() -> Iterator[None]:
         del sys.modules[name]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize("page", LEAVES)
 def test_a_plug_in_is_added_from_the_docs_alone(

@@ -255,6 +255,7 @@ def test_a_wrong_request_is_one_line(wrong: Callable[[], Any], line: str) -> Non
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.long
 def test_the_examples_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(EXAMPLES)
     for argv in (*(["augself_in_your_loop.py", how] for how in ("augself", "cassle")), ["custom_host_loop.py"]):

@@ -23,7 +23,7 @@ from small_groups import Groups, Job, grouping
 from small_hosts import EMA, HOSTS, narrow
 from small_runs import start_and_kill
 
-pytestmark = pytest.mark.xdist_group("processes")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("processes")]
 
 STEPS = 8
 CASES: dict[str, dict[str, Any]] = {

@@ -409,6 +409,7 @@ def killed_at_random_moments(server: Server, folder: Path, count: int, images: i
     assert unfinished >= count // 2  # else the moments were none
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("killed")
 def test_kill_minus_9_at_two_random_moments_changes_nothing(server: Server, tmp_path: Path) -> None:
     killed_at_random_moments(server, tmp_path / "runs", 2, images=64)

@@ -17,7 +17,8 @@ from augaware.errors import RequestError
 from augaware.nets.base import build_encoder
 from augaware.nets.synchronised import SyncBatchNorm, synchronised
 
-pytestmark = pytest.mark.xdist_group("processes")  # on one worker, so that they are started once
+# on one worker, so that they are started once
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("processes")]
 
 
 @dataclass(frozen=True)
