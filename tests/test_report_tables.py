@@ -14,7 +14,7 @@ import pytest
 
 from augaware.report.page import Dots, Group, Lines, Section, Table, Text, Value, save_tables
 from augaware.report.runs import report
-from augaware.report.tables import csv_text, files, latex, stem, tex
+from augaware.report.tables import csv_text, files, latex, markdown, stem, tex
 from test_report_page import HOSTILE
 from test_report_runs import make_run
 
@@ -51,6 +51,19 @@ def test_no_name_breaks_out_of_a_tabular() -> None:
     assert r"\textbf{2.00}" in text
 
 
+def test_no_name_breaks_out_of_a_markdown_table() -> None:
+    table = Table(NASTY, [NASTY, "x"], [[NASTY, Value(1.0, low=0.5, high=1.5)], ["b", 2.0]], best={"x": "max"})
+    title, blank, *rows = markdown(table).rstrip("\n").split("\n")
+    assert title.startswith("**")
+    assert blank == ""
+    assert rows[1] == "| --- | ---: |"
+    for row in (rows[0], *rows[2:]):
+        assert len(re.findall(r"(?<!\\)\|", row)) == 3
+        assert not re.search(r"(?<!\\)[<>`\[\]]", row)
+    assert rows[2].endswith(r"| 1.00 \[0.50, 1.50\] |")
+    assert rows[3] == "| b | **2.00** |"
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
 def test_latex_reads_it(tmp_path: Path) -> None:
     table = latex(Table("t", [NASTY.replace("日本\ud800", ""), "x"], [["±−∞·†…–", Value(1.0, 0.1)]]))
@@ -82,8 +95,13 @@ def test_a_report_writes_its_tables(tmp_path: Path) -> None:
     dirs = [make_run(tmp_path / f"r{i}", i, 0.5, host=HOSTILE if i else "simclr") for i in range(2)]
     report(dirs, tmp_path / "report.html", tables=tmp_path / "deep" / "tables")
     names = {path.name for path in (tmp_path / "deep" / "tables").iterdir()}
-    assert {"results-linear-probe.csv", "results-linear-probe.tex", "training-loss.csv"} <= names
-    assert len(names) % 2 == 0
+    assert {
+        "results-linear-probe.csv",
+        "results-linear-probe.tex",
+        "results-linear-probe.md",
+        "training-loss.csv",
+    } <= names
+    assert len(names) % 3 == 0
     rows = list(csv.DictReader((tmp_path / "deep" / "tables" / "results-linear-probe.csv").read_text().splitlines()))
     assert [float(row["cars50"]) for row in rows] == [0.5, 0.5]
     assert "--tables" in (tmp_path / "report.html").read_text()

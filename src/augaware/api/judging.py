@@ -133,7 +133,7 @@ def analyse(
 def report(runs: Named | Sequence[Named], *, out: Named, tables: Named | None = None) -> Path:
     """Write one self-contained HTML page about run folders, or folders of results.
 
-    ``tables``: a folder that takes every table of it, as CSV and LaTeX.
+    ``tables``: a folder that takes every table of it, as CSV, LaTeX and Markdown.
     """
     from augaware.report.runs import report as write
 

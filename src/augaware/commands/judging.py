@@ -130,7 +130,7 @@ def _remark(line: str) -> None:
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run folders, or those of eval and analyse")],
     out: Annotated[Path, typer.Option(help="the HTML file")],
-    tables: Annotated[Path | None, typer.Option(help="a folder for every table, as CSV and LaTeX")] = None,
+    tables: Annotated[Path | None, typer.Option(help="a folder for every table, as CSV, LaTeX and Markdown")] = None,
 ) -> None:
     """Write one self-contained HTML page about runs."""
     import augaware

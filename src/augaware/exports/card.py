@@ -16,6 +16,7 @@ from augaware.report.analyses import Found
 from augaware.report.answer import answered
 from augaware.report.folder import Result, read
 from augaware.report.numbers import shown
+from augaware.report.tables import plain
 
 UNKNOWN = "unknown"  # the Hub's word for a licence that nobody named
 NORMAL = 1.96
@@ -23,12 +24,11 @@ VERSIONS = ("commit", "augaware", "torch", "torchvision", "timm", "numpy", "pyth
 _DATASET = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")  # what the Hub takes for a data set's name
 # of a whole path all but its end; what follows "https:" is none, what follows "hf:" may be one
 _HOME = re.compile(r"(?<![\w./])(?<!:(?=//))[~/](?:[^/'\"(),]*/)*(?=[^/'\"(),]+/[^/'\"(),]+)")
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 
 
 def card(frozen: Frozen, run: Path | None, name: str, licence: str, usage: str) -> str:
     """The README.md of the folder ``name``; ``run`` is the run's, ``usage`` how it is loaded."""
-    said = [_front(frozen, licence), f"# {_escaped(name)}", _lead(frozen), "## How to load it", _code(usage, "python")]
+    said = [_front(frozen, licence), f"# {plain(name)}", _lead(frozen), "## How to load it", _code(usage, "python")]
     said += [f"or, with timm alone, `timm.create_model({f'local-dir:{name}'!r}, pretrained=True)`.", *_input(frozen)]
     if frozen.recipe:
         recipe = _code(_without_homes(json.dumps(frozen.recipe, indent=2, ensure_ascii=False)), "json")
@@ -125,10 +125,10 @@ def _kept(found: Sequence[Found]) -> list[str]:
     if not found:
         return []
     said = answered(found)
-    parts = ["## What it keeps and loses", " ".join(_escaped(sentence) for sentence in said.sentences)]
+    parts = ["## What it keeps and loses", " ".join(plain(sentence) for sentence in said.sentences)]
     if said.table is not None:
         rows = [[shown(cell, 2) for cell in row] for row in said.table.rows]
-        parts += [_table(said.table.columns, rows), _escaped(said.table.note)]
+        parts += [_table(said.table.columns, rows), plain(said.table.note)]
     return [*parts, f"Asked of {found[0].images} images of {_literal(found[0].data)}."]
 
 
@@ -160,11 +160,4 @@ def _code(text: str, language: str) -> str:
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(
-        f"| {' | '.join(line if line == '---' else _escaped(line) for line in cells)} |" for cells in lines
-    )
-
-
-def _escaped(text: str) -> str:
-    """Text as it reads, in one line of Markdown."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+    return "\n".join(f"| {' | '.join(line if line == '---' else plain(line) for line in cells)} |" for cells in lines)

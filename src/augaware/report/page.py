@@ -118,10 +118,10 @@ def save(html: str, out: Path) -> None:
 
 
 def save_tables(sections: Sequence[Section], folder: Path) -> list[Path]:
-    """Write every table of a page as ``folder/NAME.csv`` and ``.tex``, over those of an earlier report."""
+    """Write every table of a page as ``folder/NAME.csv``, ``.tex`` and ``.md``, over those of an earlier report."""
     found = []
     for name, table in tables.files(sections).items():
-        for ending, text in tables.both(table).items():
+        for ending, text in {**tables.both(table), "md": tables.markdown(table)}.items():
             found.append(folder / f"{name}.{ending}")
             write_output(found[-1], text.encode(), option="--tables")
     return found

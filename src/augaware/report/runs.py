@@ -25,11 +25,11 @@ FEW = 8  # runs whose details are open
 
 
 def report(dirs: Sequence[Path], out: Path, tables: Path | None = None) -> None:
-    """Write the page about the run folders ``dirs`` to ``out``; with ``tables`` every table to there, as CSV and LaTeX.
+    """Write the page about the run folders ``dirs`` to ``out``; with ``tables`` all tables to there.
 
-    A folder that holds only results, of ``augaware eval`` or ``augaware analyse``, will do, and a ``study.json``.
-    Raises :class:`RequestError` when one holds nothing or ``out`` is somebody else's file. A missing or broken file
-    inside a run is named in the page instead.
+    Tables are CSV, LaTeX and Markdown. A folder that holds only results, of ``augaware eval`` or ``augaware analyse``,
+    will do, and a ``study.json``. Raises :class:`RequestError` when one holds nothing or ``out`` is somebody else's
+    file. A missing or broken file inside a run is named in the page instead.
     """
     if not dirs:
         raise RequestError("report: no run folder given; name at least one, such as runs/simclr")

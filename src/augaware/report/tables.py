@@ -1,4 +1,4 @@
-"""A table's cells as text, for a page, for CSV and for LaTeX; and the table of the numbers that a chart shows."""
+"""A table's cells as text, for a page, for CSV, LaTeX and Markdown; and the table of the numbers that a chart shows."""
 
 from __future__ import annotations
 
@@ -200,6 +200,21 @@ def latex(table: Table) -> str:
     return tabular(columns, [tex(name) for name, _ in seen.columns], lines, f"{seen.caption}\n{seen.note}")
 
 
+def markdown(table: Table) -> str:
+    """The table as it is shown, for a README: caption, rows, note."""
+    seen = view(table)
+    rule = ["---:" if numeric else "---" for _, numeric in seen.columns]
+    lines = [[f"**{plain(cell.text)}**" if cell.best else plain(cell.text) for cell in row] for row in seen.rows]
+    rows = [[plain(name) for name, _ in seen.columns], rule, *lines]
+    body = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join(filter(None, [f"**{plain(seen.caption)}**", body, plain(seen.note)])) + "\n"
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~$&])", r"\\\1", " ".join(printable(text).split()))
+
+
 def both(table: Table) -> Mapping[str, str]:
-    """Ending -> text."""
+    """Ending -> text, for spreadsheets and for papers."""
     return {"csv": csv_text(table), "tex": latex(table)}
