@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from scipy import stats
 
 from augaware.errors import RequestError
+from augaware.recipe import Recipe
 from augaware.report.experiments import Column, calls, columns, grouped, ranks, vanillas
-from augaware.report.folder import Result, read
+from augaware.report.folder import HOW, REPEATS, Result, read
 from augaware.report.numbers import clear
 from augaware.report.page import Value
 from augaware.report.runs import report
@@ -92,11 +94,22 @@ def test_where_a_run_lies_and_how_it_was_done_makes_no_other_experiment(tmp_path
     recipes = [
         {"data": "../here/imagenet/train.tar", "device": "cpu", "snapshots": 3, "store": "x"},
         {"data": "/there/imagenet/train.tar", "device": "cuda", "snapshots": 0},
+        {"data": "/there/imagenet/train.tar", "compile": "auto", "strategy": "ddp"},  # of a version that knew of more
         {"data": "/there/places/train.tar"},
     ]
     runs = [read(make_run(tmp_path / f"r{i}", i, **recipe)) for i, recipe in enumerate(recipes)]
     labels = {label: len(members) for label, members in grouped(runs).items()}
-    assert labels == {"simclr, data imagenet/train.tar": 2, "simclr, data places/train.tar": 1}
+    assert labels == {"simclr, data imagenet/train.tar": 3, "simclr, data places/train.tar": 1}
+
+
+def test_of_every_setting_it_is_decided_whether_it_makes_an_experiment() -> None:
+    """A new one that only says how a run is done would part runs from those that were made before it."""
+    learnt = "data host aware encoder init augment views size channels pixel_range mean std known epochs batch_size"
+    learnt += (
+        " optimizer base_lr weight_decay weight_decay_end momentum lr_1d exclude_1d warmup_epochs warmup_from final_lr"
+    )
+    learnt += " clip_norm precision"
+    assert {field.name for field in fields(Recipe)} == {*learnt.split(), *HOW, REPEATS}
 
 
 def test_labels_show_the_arguments_that_differ_and_nothing_of_the_others(tmp_path: Path) -> None:
