@@ -161,6 +161,24 @@ def test_every_cell_is_trained_judged_and_gathered(done):
             assert "health/instance_match" in cell["health"]
 
 
+def test_an_analysis_is_put_to_the_cells_that_it_is_for(root, tmp_path):
+    """Nothing beside raw pixels or vanilla is told omega: they are made all the same, without that number."""
+    changes = {"also": {}, "seeds": [3], "tasks": [NEAR], "way": [], "quality": "", "mean": [NEAR]}
+    asked = {"analyses": ["condition_check"], "shown": "ROOT/photos", "images": 8}
+    file = written(tmp_path, **changes, **asked)
+    cells = json.loads(augaware.study(file, data=root, out=tmp_path / "out").read_text())["cells"]
+    found = {cell["levels"][-1]: cell for cell in cells}
+    assert [a["analysis"] for a in found["cassle"]["analyses"]] == ["condition_check"]
+    assert found["cassle"]["left_out"] == {}
+    for name in ("pixels", "vanilla"):
+        assert found[name]["analyses"] == []
+        assert "beside" in found[name]["left_out"]["condition_check"]
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("cell.json")}
+    augaware.study(file, data=root, out=tmp_path / "out")
+    assert before == {file: file.stat().st_mtime_ns for file in before}, "made again"
+    augaware.report(tmp_path / "out", out=tmp_path / "page.html")
+
+
 def test_again_makes_nothing_and_more_tasks_train_nothing(done, root, tmp_path):
     before = {file: file.stat().st_mtime_ns for file in done.rglob("*") if file.is_file()}
     heard = []

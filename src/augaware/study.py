@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from augaware import lookup
 from augaware.analyse import analyse, looked_at, subject
 from augaware.checkpoint import environment
 from augaware.data.loader import known
@@ -159,7 +160,7 @@ def _made(study: Study, cell: Cell, out: Path) -> bool:
         return False
     way = all({r["task"] for r in stop["results"]} >= set(study.way) for stop in found["way"])
     tasks = {result["task"] for result in found["results"]} >= set(study.tasks)
-    analysed = {a["analysis"] for a in found["analyses"]} >= set(study.analyses)
+    analysed = {a["analysis"] for a in found["analyses"]} | set(found.get("left_out", ())) >= set(study.analyses)
     return way and {stop["step"] for stop in found["way"]} >= steps and tasks and analysed
 
 
@@ -205,6 +206,7 @@ def _make(study: Study, cell: Cell, root: Path, out: Path) -> None:
             {"step": step, "results": [short for r in got for short in _short(r)], "health": _health(folder, step)}
         )
     shutil.rmtree(folder / "features", ignore_errors=True)  # they can be made again, and a grid has many
+    analyses, left_out = _analyses(study, frozen, folder, root)
     summary = {
         "levels": cell.levels,
         "seed": cell.seed,
@@ -214,7 +216,8 @@ def _make(study: Study, cell: Cell, root: Path, out: Path) -> None:
         "environment": {key: value for key, value in environment().items() if key != "command"},
         "results": [short for result in results for short in _short(result)],
         "way": way,
-        "analyses": _analyses(study, frozen, folder, root),
+        "analyses": analyses,
+        "left_out": left_out,
         "health": _health(folder),
     }
     _write(folder, summary)
@@ -231,14 +234,18 @@ def _short(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [shared | {"metric": metric, "value": value, "error": error} for metric, (value, error) in numbers]
 
 
-def _analyses(study: Study, frozen: Frozen, folder: Path, root: Path) -> list[dict[str, Any]]:
-    """What the study's analyses say of one encoder."""
+def _analyses(study: Study, frozen: Frozen, folder: Path, root: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """What the study's analyses say of one encoder; and of those that cannot be put to it, why."""
     if not study.analyses:
-        return []
+        return [], {}
     shutil.rmtree(folder / "analysis", ignore_errors=True)  # of other images, and one page is of the same
     shown = looked_at(str(root / study.shown.removeprefix(ROOT)), study.images, 0, frozen.size)
-    results = analyse(frozen, subject(frozen, shown, 0), study.analyses, folder / "analysis", None)
-    return [{key: value for key, value in r.items() if key not in ("recipe", "environment")} for r in results]
+    asked = subject(frozen, shown, 0)
+    reasons = {spec: lookup.build("analysis", spec).refusal(asked) for spec in study.analyses}
+    left_out = {spec: reason for spec, reason in reasons.items() if reason is not None}
+    put = [spec for spec in study.analyses if spec not in left_out]
+    results = analyse(frozen, asked, put, folder / "analysis", None) if put else []
+    return [{key: value for key, value in r.items() if key not in ("recipe", "environment")} for r in results], left_out
 
 
 def _health(folder: Path, step: int | None = None) -> dict[str, float]:

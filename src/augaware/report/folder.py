@@ -12,8 +12,10 @@ from augaware.report.analyses import Found
 
 REPEATS = "seed"  # the recipe key that tells repeats of one experiment apart
 # How a run is done, not what is learnt:
-HOW = ("device", "engine", "compile", "log_steps", "loggers", "checkpoint_seconds", "checkpoints", "snapshots")
-HOW += ("health_images", "memory_gib", "store", "recompute", "strategy", "stuck_seconds")
+HOW = tuple(
+    "device engine compile log_steps loggers checkpoint_seconds checkpoints snapshots health_images memory_gib store "
+    "recompute strategy stuck_seconds".split()
+)
 LARGEST = 30_000_000  # bytes of a picture that is shown
 
 
