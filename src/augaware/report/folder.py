@@ -11,11 +11,9 @@ from augaware.report import analyses
 from augaware.report.analyses import Found
 
 REPEATS = "seed"  # the recipe key that tells repeats of one experiment apart
-# How a run is done, not what is learnt:
-HOW = tuple(
-    "device engine compile log_steps loggers checkpoint_seconds checkpoints snapshots health_images memory_gib store "
-    "recompute strategy stuck_seconds".split()
-)
+# How a run is done, not what is learnt: by what means, and what is kept of it.
+MEANS = ("device", "engine", "compile", "memory_gib", "store", "recompute", "strategy", "stuck_seconds")
+HOW = (*MEANS, "log_steps", "loggers", "checkpoint_seconds", "checkpoints", "snapshots", "health_images")
 LARGEST = 30_000_000  # bytes of a picture that is shown
 
 
