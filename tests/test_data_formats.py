@@ -460,6 +460,7 @@ def test_a_set_out_of_reach_is_one_line_with_the_way_out(monkeypatch: pytest.Mon
         assert "'hf:user/name' cannot be loaded from Hugging Face: Couldn't reach the Hub (offline)" in line
         assert "hf:FOLDER reads what load_dataset('user/name').save_to_disk(FOLDER)" in line
     assert "there is no such folder" in refused(f"hf:{tmp_path}/gone")
+    assert "there is no such folder (File name too long)" in refused(f"hf:{'x' * 300}")
     monkeypatch.setattr(datasets, "__version__", "3.6.0")
     assert "datasets 3.6.0 is too old" in refused("hf:user/name")
     monkeypatch.setitem(sys.modules, "datasets", None)

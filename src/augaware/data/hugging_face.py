@@ -79,7 +79,10 @@ def _spread(n: int) -> list[int]:
 def _opened(name: str, split: str | None, config: str | None, revision: str | None, where: str) -> tuple[Any, str]:
     """The rows of one split, and its name."""
     folder = Path(name).expanduser()
-    local = bool(name.strip()) and folder.is_dir()
+    try:
+        local = bool(name.strip()) and folder.is_dir()
+    except OSError as error:
+        raise RequestError(f"{where}: there is no such folder ({error.strerror})") from None
     if not local and (name.startswith(("/", ".", "~")) or name.count("/") > 1 or not name.strip()):
         raise RequestError(f"{where}: there is no such folder")
     try:
