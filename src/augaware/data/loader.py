@@ -170,7 +170,7 @@ def resolved(src: str, short_side: int | None = None) -> Source:
     """The source that SRC names, nothing decoded yet, and as which kind it is to be read not said."""
     scheme, _, rest = src.partition(":")
     if scheme == "hf":
-        name, bracket, arguments = (rest, "", "") if Path(rest).is_dir() else rest.partition("(")
+        name, bracket, arguments = (rest, "", "") if _exists(rest) else rest.partition("(")
         spec = lookup.parse(f"hf{bracket}{arguments}", "data")
         return _built(lookup.Spec("hugging_face", (name.strip(), *spec.args), spec.kwargs), short_side)
     if scheme == "torchvision":
