@@ -25,7 +25,7 @@ test: $(STAMP) lint types
 
 # What starts several processes, whole benches, the notebook or the docs site: CI runs it as well.
 test-long: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "long"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "long and not slow and not gpu"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow" -s
