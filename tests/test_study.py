@@ -167,6 +167,7 @@ def test_an_analysis_is_put_to_the_cells_that_it_is_for(root, tmp_path):
     asked = {"analyses": ["condition_check"], "shown": "ROOT/photos", "images": 8}
     file = written(tmp_path, **changes, **asked)
     cells = json.loads(augaware.study(file, data=root, out=tmp_path / "out").read_text())["cells"]
+    assert str(root) not in json.dumps(cells), "a path of this machine is kept"
     found = {cell["levels"][-1]: cell for cell in cells}
     assert [a["analysis"] for a in found["cassle"]["analyses"]] == ["condition_check"]
     assert found["cassle"]["left_out"] == {}

@@ -245,7 +245,8 @@ def _analyses(study: Study, frozen: Frozen, folder: Path, root: Path) -> tuple[l
     left_out = {spec: reason for spec, reason in reasons.items() if reason is not None}
     put = [spec for spec in study.analyses if spec not in left_out]
     results = analyse(frozen, asked, put, folder / "analysis", None) if put else []
-    return [{key: value for key, value in r.items() if key not in ("recipe", "environment")} for r in results], left_out
+    short = [{key: value for key, value in r.items() if key not in ("recipe", "environment")} for r in results]
+    return [r | {"data": _below(r["data"], root)} for r in short], left_out
 
 
 def _health(folder: Path, step: int | None = None) -> dict[str, float]:
