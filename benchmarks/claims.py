@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from augaware.report.parts import Value
-from augaware.report.study import Made, Scores, as_far, averaged, gains, made, over_seeds, pairs, read
+from augaware.report.study import ALL, Gains, Made, Scores, gained, made, over_contexts, over_seeds, pairs, read
 
 FLOWERS, CIFAR, CALTECH, CARS, DTD = (
     f"linear_probe('{name}')" for name in ("flowers102", "cifar100", "caltech101", "cars50", "dtd10")
@@ -56,16 +56,14 @@ def difference(
     cells: Sequence[Made], ours: str, theirs: str, measure: Measure, host: str = "", equal: bool = False
 ) -> Value | None:
     """``ours`` minus ``theirs``, of one ``host`` or of all; ``equal``: where the further was as far as the other."""
-    found: dict[str, list[Scores]] = {}
-    for cell, other, context, level in pairs(cells, theirs):
-        if level == ours and host in ("", context):
-            scores = gains(*as_far(cell, other, QUALITY)) if equal else gains(cell.end, other.end)
-            if scores:
-                found.setdefault(context, []).append(scores)
+    found = Gains()
+    for (context, level), seeds in gained(pairs(cells, theirs), QUALITY if equal else "").items():
+        if level == ours and host in ("", context) and any(seeds):
+            found[context, level] = [scores for scores in seeds if scores]
     if not found:
         return None
     (first, *others) = found.values()
-    units = [averaged(seeds) for seeds in found.values()] if others else first
+    units = over_contexts(found)[ALL, ours] if others else first
     measured = [measure(scores) for scores in units]
     value = over_seeds([value for value, _ in measured], statistics.fmean(error for _, error in measured))
     return replace(value, n=sum(map(len, found.values())))

@@ -56,6 +56,12 @@ def numbers(run: Path) -> list[dict[str, float]]:
     return [{key: value for key, value in line.items() if key not in CLOCK} for line in lines]
 
 
+def losses(trainer: Trainer, steps: int) -> list[float]:
+    """Of so many steps on the same first batch."""
+    batch = trainer.source.batch(torch.arange(trainer.recipe.batch_size))
+    return [trainer._step(step, 0, batch)[0]["loss"].item() for step in range(steps)]
+
+
 def assert_same_run(run: Path, whole: Path, steps: int) -> dict[str, Any]:
     """Both runs have the same bytes, numbers, snapshots and state after ``steps``; -> the model's state."""
     for name in ("export/encoder.safetensors", "export/config.json", "recipe.json"):

@@ -12,6 +12,7 @@ from augaware.pretrain import Trainer
 from augaware.progress import Display
 from augaware.recipe import Recipe
 from small_hosts import HOSTS, narrow
+from small_runs import losses
 
 BATCH, STEPS = 16, ALIKE + SHOWN + 3
 
@@ -54,18 +55,13 @@ def trainer(small: Recipe, made: type[Replay] | None, **changes: Any) -> Trainer
     return built
 
 
-def losses(built: Trainer) -> list[float]:
-    batch = built.source.batch(torch.arange(BATCH))
-    return [built._step(step, 0, batch)[0]["loss"].item() for step in range(STEPS)]
-
-
 @pytest.mark.parametrize("host", HOSTS)
 def test_comparing_a_replay_with_the_step_leaves_no_trace(host: str, small: Recipe) -> None:
     """Running statistics, queues, centres and draws are as if there had been the one step."""
     aware = ("augself(hidden=16)", "cassle(depth=2)")
     spec = host if host == "supervised" else narrow(host)
     replayed, plain = (trainer(small, made, host=spec, aware=aware) for made in (Replay, None))
-    assert losses(replayed) == losses(plain)
+    assert losses(replayed, STEPS) == losses(plain, STEPS)
     assert isinstance(replayed.passes, Pretended)
     assert replayed.passes.refused == ""
     graph: Any = replayed.passes._graph
@@ -79,7 +75,7 @@ def test_a_replay_that_is_not_the_step_is_not_relied_on(wrong: float, says: str,
 
     Wrong.wrong = wrong
     replayed, plain = (trainer(small, made) for made in (Wrong, None))
-    assert losses(replayed) == losses(plain)
+    assert losses(replayed, STEPS) == losses(plain, STEPS)
     assert replayed.passes.refused == f"its replay is not the step: {says} of the loss or gradient apart"
 
 
@@ -90,7 +86,7 @@ def test_a_wrong_second_replay_is_found_too(small: Recipe) -> None:
             return super().replay(views, labels)
 
     replayed, plain = (trainer(small, made) for made in (Stale, None))
-    assert losses(replayed) == losses(plain)
+    assert losses(replayed, STEPS) == losses(plain, STEPS)
     assert "50% of the loss or gradient apart" in replayed.passes.refused
 
 
@@ -99,6 +95,6 @@ def test_what_is_not_alike_is_computed_kernel_by_kernel(small: Recipe) -> None:
     replayed, plain = (
         trainer(small, made, host="dino(output_dim=32, warmup_epochs=2)", aware=()) for made in (Replay, None)
     )
-    assert losses(replayed) == losses(plain)
+    assert losses(replayed, STEPS) == losses(plain, STEPS)
     assert isinstance(replayed.passes, Pretended)
     assert replayed.passes._graph is None

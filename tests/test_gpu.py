@@ -15,6 +15,7 @@ from augaware.objective import mismatch
 from augaware.pretrain import Trainer, start
 from augaware.progress import Display
 from augaware.recipe import Recipe
+from small_runs import losses
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 BATCH, STEPS = 32, 2 * ALIKE + 4
@@ -40,16 +41,10 @@ def trainer(small: Recipe, graph: bool, **changes: Any) -> Trainer:
     return made
 
 
-def losses(made: Trainer) -> list[float]:
-    """Of STEPS steps."""
-    batch = made.source.batch(torch.arange(BATCH))
-    return [made._step(step, 0, batch)[0]["loss"].item() for step in range(STEPS)]
-
-
 def compared(small: Recipe, **changes: Any) -> str:
     """Both ways from the same weights; why no graph was made, or nothing."""
     captured, plain = (trainer(small, graph, **changes) for graph in (True, False))
-    assert losses(captured) == pytest.approx(losses(plain), rel=1e-3, abs=1e-4)
+    assert losses(captured, STEPS) == pytest.approx(losses(plain, STEPS), rel=1e-3, abs=1e-4)
     assert isinstance(captured.passes, Captured)
     return captured.passes.refused
 
@@ -74,7 +69,7 @@ def test_what_a_host_changes_on_the_way_is_not_built_in(host: str, small: Recipe
 def test_compiled_networks_compute_the_same(small: Recipe) -> None:
     aware = ("augself(hidden=16)", "cassle(depth=2)")
     compiled, plain = (trainer(small, True, host="byol()", aware=aware, compile=how) for how in ("yes", "no"))
-    assert losses(compiled) == pytest.approx(losses(plain), rel=1e-3, abs=1e-4)
+    assert losses(compiled, STEPS) == pytest.approx(losses(plain, STEPS), rel=1e-3, abs=1e-4)
     assert compiled.passes.refused == ""
     assert (
         compiled.state.network().f.backbone.state_dict().keys() == plain.state.network().f.backbone.state_dict().keys()
@@ -123,5 +118,5 @@ def test_a_step_that_draws_on_the_cpu_is_not_captured(small: Recipe) -> None:
     host = made._objective.host
     loss = host.loss
     host.loss = lambda online, target: loss(online, target) + 0 * torch.rand(()).item()  # type: ignore[method-assign]
-    assert all(value > 0 for value in losses(made))
+    assert all(value > 0 for value in losses(made, STEPS))
     assert made.passes.refused == "it draws numbers on the CPU"

@@ -48,6 +48,9 @@ class Made:
     way: Sequence[Scores]
 
 
+Pair = tuple[Made, Made, str, str]  # a cell, its plain one, what they share, the level in the plain one's place
+
+
 def is_study(path: Path) -> bool:
     """Whether ``path`` is what a study wrote, or the folder of one."""
     return (path.suffix == ".json" and path.is_file()) or (path / FILE).is_file()
@@ -91,11 +94,7 @@ def section(study: Mapping[str, Any]) -> Section:
     cells = [made(cell) for cell in study["cells"]]
     against, mean, quality = str(study["against"]), list(study["mean"]), str(study["quality"])
     compared = pairs(cells, against)
-    end, equal = Gains(), Gains()
-    for ours, theirs, context, level in compared:
-        end.setdefault((context, level), []).append(gains(ours.end, theirs.end))
-        if quality:
-            equal.setdefault((context, level), []).append(gains(*as_far(ours, theirs, quality)))
+    end, equal = gained(compared), gained(compared, quality) if quality else Gains()
     counts = {name: len(seeds) for name, seeds in end.items()}
     if len({context for *_, context, _ in compared}) > 1:
         for level in dict.fromkeys(level for *_, level in compared):
@@ -152,10 +151,19 @@ def over_seeds(values: Sequence[float], error: float) -> Value:
     return Value(mean, low=mean - half, high=mean + half, n=len(values))
 
 
-def over_contexts(gained: Gains) -> Gains:
+def gained(compared: Sequence[Pair], quality: str = "") -> Gains:
+    """The gains of :func:`pairs`; with ``quality`` where the one that is further by it was as far as the other."""
+    found = Gains()
+    for ours, theirs, context, level in compared:
+        put = as_far(ours, theirs, quality) if quality else (ours.end, theirs.end)
+        found.setdefault((context, level), []).append(gains(*put))
+    return found
+
+
+def over_contexts(gains_of: Gains) -> Gains:
     """(all, level) -> for each context the mean of its seeds, which are not independent of each other."""
     found = Gains()
-    for (_, level), seeds in gained.items():
+    for (_, level), seeds in gains_of.items():
         found.setdefault((ALL, level), []).append(averaged(seeds))
     return found
 
@@ -222,7 +230,7 @@ def _scores(stop: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     return found
 
 
-def pairs(made: Sequence[Made], against: str) -> list[tuple[Made, Made, str, str]]:
+def pairs(made: Sequence[Made], against: str) -> list[Pair]:
     """(cell, the cell of the same seed with ``against``, what they share, the level in its place)."""
     known = {(cell.levels, cell.seed): cell for cell in made}
     places = {cell.levels.index(against) for cell in made if against in cell.levels}
@@ -237,7 +245,7 @@ def pairs(made: Sequence[Made], against: str) -> list[tuple[Made, Made, str, str
     return found
 
 
-def _ranks(compared: Sequence[tuple[Made, Made, str, str]], against: str) -> Table:
+def _ranks(compared: Sequence[Pair], against: str) -> Table:
     """The mean rank of each level within its context, and the mean over contexts."""
     members: dict[str, dict[str, dict[int | None, Scores]]] = {}
     for ours, theirs, context, level in compared:
