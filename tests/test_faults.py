@@ -158,7 +158,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(place: Path) -> None:
-    """Leave no room in ``place``."""
+    """Leave no room in ``place``, once the checkpoint that is being written beside the step is whole."""
+    for thread in threading.enumerate():
+        if thread.name == "augaware-checkpoint":
+            thread.join()
     with (place / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
         while ballast.write(bytes(1 << 12)):
             pass
