@@ -7,7 +7,8 @@ not there are passed over. A difference is paired: the same seed, and where ther
 interval of 95 % is over seeds, of all hosts together over the means of the hosts, as if these were drawn from many, and
 over test images (``augaware.report.study.over_seeds``): a claim holds where it lies on its side of 0, does not where it
 lies on the other, and is undecided in between; fewer than three pairs decide nothing. At equal quality:
-:func:`augaware.report.study.as_far`.
+:func:`augaware.report.study.as_far`. At half of its steps: its second snapshot of four, before its learning rate came
+down, over the end of the other.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from augaware.report import analyses
+from augaware.report.experiments import NORMAL
 from augaware.report.parts import Value
 from augaware.report.study import ALL, Gains, Made, Scores, gained, made, over_contexts, over_seeds, pairs, read
 
@@ -29,7 +33,30 @@ PROBES = (FLOWERS, CIFAR, CALTECH, CARS, DTD)
 PLACE = ("regression('face_keypoints68')", "localisation('tinyimagenet_loc20')")
 WAY = (FLOWERS, CALTECH, DTD)  # what snapshots were put to
 QUALITY, ENOUGH = "health/instance_match", 3
+COLOUR = "mutual_information/information/colour/y"
+USED = "condition_check/own_over_another/{}/cassle"
 Measure = Callable[[Scores], tuple[float, float]]  # gains -> a number and its standard error over test images
+
+
+def cells_of(study: Mapping[str, Any]) -> list[Made]:
+    """The cells of a study, with what analyses found of each among its scores, as analysis/measure/of/stage."""
+    return [replace(each, end={**each.end, **_analysed(cell)}) for cell in study["cells"] for each in [made(cell)]]
+
+
+def _analysed(cell: Mapping[str, Any]) -> Scores:
+    """The numbers of a cell's analyses, each with its standard error over images."""
+    found = {}
+    for result in map(analyses.parsed, cell["analyses"]):
+        for n in next(iter(result.encoders.values())):
+            if n.value is not None:
+                half = 0.0 if n.low is None or n.high is None else (n.high - n.low) / 2
+                found[f"{result.analysis}/{n.measure}/{n.of}/{n.stage}"] = n.value, half / NORMAL
+    return found
+
+
+def halfway(cells: Sequence[Made], level: str) -> list[Made]:
+    """The cells with those of ``level`` as they were at half of their steps."""
+    return [replace(c, end=c.way[1]) if level in c.levels and len(c.way) == 4 else c for c in cells]
 
 
 def mean_of(tasks: Sequence[str]) -> Measure:
@@ -67,6 +94,14 @@ def difference(
     measured = [measure(scores) for scores in units]
     value = over_seeds([value for value, _ in measured], statistics.fmean(error for _, error in measured))
     return replace(value, n=sum(map(len, found.values())))
+
+
+def level_of(cells: Sequence[Made], name: str, score: str) -> Value | None:
+    """A score of the cells of ``name`` itself, times 100 as all here."""
+    found = [cell.end[score] for cell in cells if name in cell.levels and score in cell.end]
+    if not found:
+        return None
+    return over_seeds([100 * value for value, _ in found], 100 * statistics.fmean(error for _, error in found))
 
 
 def line(claim: str, value: Value | None) -> str:
@@ -107,6 +142,8 @@ def of_hosts(cells: Sequence[Made]) -> list[str]:
             difference(cells, "cassle", "augself", mean_of(PROBES)),
         )
     )
+    half = difference(halfway(cells, "equimod-color"), "equimod-color", "vanilla", mean_of(WAY))
+    lines.append(line("equimod-color at half of its steps, over vanilla at the end: mean of three probes", half))
     both = difference(cells, "augself+cassle", "augself", mean_of(PROBES))
     return [*lines, line("both are better than augself alone: mean of five probes", both)]
 
@@ -118,6 +155,15 @@ def of_ablations(cells: Sequence[Made]) -> list[str]:
         ("predicting the crop helps landmarks and boxes", "augself-crop", "vanilla", mean_of(PLACE)),
         ("colour helps flowers102 more than the crop does", "augself-color", "augself-crop", mean_of([FLOWERS])),
         ("the crop helps landmarks and boxes more than colour does", "augself-crop", "augself-color", mean_of(PLACE)),
+        ("told colour, CASSLE gains on flowers102", "cassle-color", "vanilla", mean_of([FLOWERS])),
+        ("told the crop, CASSLE gains on landmarks and boxes", "cassle-crop", "vanilla", mean_of(PLACE)),
+        (
+            "told colour it gains more on flowers102 than told the crop",
+            "cassle-color",
+            "cassle-crop",
+            mean_of([FLOWERS]),
+        ),
+        ("told the crop it gains more on landmarks and boxes", "cassle-crop", "cassle-color", mean_of(PLACE)),
         ("both together are better than colour alone", "augself-crop+color", "augself-color", mean_of(PROBES)),
         ("telling CASSLE all is better than noise", "cassle-all", "cassle-random", mean_of(PROBES)),
         ("telling colour differences helps", "cassle-all", "cassle-no-color_diff", mean_of(PROBES)),
@@ -125,9 +171,24 @@ def of_ablations(cells: Sequence[Made]) -> list[str]:
             (f"concat is better than {how}", "cassle-all", f"cassle-{how}", mean_of(PROBES))
             for how in ("add", "multiply", "hyper", "raw")
         ),
+        ("telling the flip helps", "cassle-all", "cassle-no-flip", mean_of(PROBES)),
         ("a gamma of six layers is better than one of two", "cassle-depth6", "cassle-all", mean_of(PROBES)),
+        ("a gamma of six layers at full scale is better", "cassle-depth6-scale1", "cassle-all", mean_of(PROBES)),
+        ("a wider gamma is better", "cassle-width256", "cassle-all", mean_of(PROBES)),
     )
-    return [line(claim, difference(cells, ours, theirs, measure)) for claim, ours, theirs, measure in rows]
+    lines = [line(claim, difference(cells, ours, theirs, measure)) for claim, ours, theirs, measure in rows]
+    for name, of in (
+        ("cassle-all", "all"),
+        ("cassle-all", "color_jitter"),
+        ("cassle-all", "crop"),
+        ("cassle-all", "flip"),
+        ("cassle-crop", "crop"),
+        ("cassle-color", "color_jitter"),
+        ("cassle-random", "all"),
+    ):
+        used = level_of(cells, name, USED.format(of))
+        lines.append(line(f"{name}: its own omega over another's, {of} (hundredths of a cosine)", used))
+    return lines
 
 
 def of_jitter(cells: Sequence[Made]) -> list[str]:
@@ -139,10 +200,17 @@ def of_jitter(cells: Sequence[Made]) -> list[str]:
     lines = [
         line(claim, difference(cells, ours, theirs, mean_of([FLOWERS]), host)) for claim, ours, theirs, host in rows
     ]
+    for name in ("vanilla", "augself", "cassle"):
+        lost = difference(cells, "s=0.25", "s=1", mean_of([COLOUR]), name)
+        lines.append(
+            line(f"stronger jitter costs {name} I(colours; y): a quarter over full (hundredths of a nat)", lost)
+        )
     for name in ("augself", "cassle"):
         for strength in ("s=0.25", "s=0.5", "s=1", "s=1.5"):
             value = difference(cells, name, "vanilla", mean_of([FLOWERS]), strength)
             lines.append(line(f"{name} improves flowers102 at {strength}", value))
+            nats = difference(cells, name, "vanilla", mean_of([COLOUR]), strength)
+            lines.append(line(f"{name} keeps more of I(colours; y) at {strength} (hundredths of a nat)", nats))
     return lines
 
 
@@ -157,7 +225,7 @@ def main() -> None:
             found = read(file)
             print(f"\n{found['title']}: {len(found['cells'])} of {found['of']} cells ({file.name})\n")
             print("| claim | points | pairs | |\n|---|---|---|---|")
-            print("\n".join(told([made(cell) for cell in found["cells"]])))
+            print("\n".join(told(cells_of(found))))
 
 
 if __name__ == "__main__":
