@@ -214,6 +214,19 @@ def test_an_error_in_the_code_of_a_plug_in_is_what_is_found(monkeypatch: pytest.
     assert {verdict.found for verdict in verdicts if not verdict.holds} == {"KeyError: 0"}
 
 
+def test_a_refusal_in_the_code_of_a_plug_in_breaks_its_law_and_the_others_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def only_whole(self: Dim, x: Tensor, omega: Tensor) -> Tensor:
+        if len(x) != 8:
+            raise RequestError("my_lab.dim: takes 8 images at once")
+        return x * omega[:, :, None, None]
+
+    verdicts = augaware.check(planted(monkeypatch, Dim, apply=only_whole))
+    assert len(verdicts) == len(augmentation.LAWS)
+    assert any(verdict.found == "RequestError: my_lab.dim: takes 8 images at once" for verdict in verdicts)
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [

@@ -236,6 +236,12 @@ def test_collated_views_are_taken_where_views_are() -> None:
         (lambda: VIEWS([PIXELS[0], "dog.jpg"]), "an image is a str; accepted"),
         (lambda: VIEWS([PIXELS[0], PIXELS[0, :1]]), r"one kind; these have \[1, 3\] channels"),
         (lambda: VIEWS(PIXELS.int()), r"images are of torch.int32; accepted: torch.uint8, .*, such as images / 255"),
+        (
+            lambda: VIEWS(PIXELS.float()),
+            r"images are floats from \d+ to \d+; accepted: in \[0, 1\], such as images",
+        ),
+        (lambda: VIEWS([PIXELS[0].float() / 64 - 2]), r"floats from -[.\d]+ to [.\d]+; .* before they are normalised"),
+        (lambda: VIEWS(torch.full((2, 3, 24, 24), torch.nan)), "images are floats from nan to nan"),
         (lambda: VIEWS([PIXELS[0].long()]), r"images are of torch.int64; accepted"),
         (lambda: VIEWS.apply(PIXELS, {}, view=2), "view=2 is none of the 2 views; they count from 0"),
         (lambda: VIEWS.apply(PIXELS, {"crop": torch.zeros(12, 4)}), "omega has no 'flip'; it needs: crop, flip"),

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from augaware import log
 from augaware.checkpoint import Run
 from augaware.errors import RequestError
+from augaware.grid import RISING
 from augaware.pretrain import start
 from augaware.recipe import Recipe
 
@@ -120,6 +121,7 @@ def test_with_labels_the_health_panel_has_a_knn_accuracy_too(train: Callable[...
     looks = [line for line in lines if "health/effective_rank" in line]
     assert [line["step"] for line in looks] == [4, 8, 12]
     names = {"feature_std", "effective_rank", "alignment", "uniformity", "instance_match", "knn"}
+    assert {f"health/{name}" for name in names} > set(RISING)
     assert all(line.keys() == {"step", "epoch", *(f"health/{name}" for name in names)} for line in looks)
     assert all(math.isfinite(value) for line in looks for value in line.values())
     assert "epoch 3: feature_std" in (run / "log.txt").read_text()

@@ -113,7 +113,12 @@ def test_the_cells_are_the_product_seed_by_seed_and_the_others(tmp_path, root):
         ({"without": ["*/cassel"]}, r"without '\*/cassel' leaves nothing out"),
         ({"against": "vanila"}, "'vanila', which is no level of it; did you mean 'vanilla'"),
         ({"seeds": [], "untrained": {}}, "it has no cell"),
-        ({"quality": "health/alignment", "shared": SHARED | {"epochs": 3}}, "snapshots=2 must divide epochs=3"),
+        ({"quality": "health/instance_mach"}, "is no number of the health panel that rises"),
+        (
+            {"quality": "health/alignment"},
+            "that rises as a host learns; these are: health/instance_match",
+        ),
+        ({"quality": "health/knn", "shared": SHARED | {"epochs": 3}}, "snapshots=2 must divide epochs=3"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_anything_is_trained(tmp_path, root, changes, said, capsys):

@@ -16,6 +16,7 @@ from augaware.recipe import Recipe
 
 ROOT = "ROOT/"  # a path in a study that begins so lies below --data
 HEALTH = "health/"  # numbers of the panel of a run
+RISING = tuple(f"{HEALTH}{name}" for name in ("instance_match", "knn", "effective_rank", "feature_std"))  # as it learns
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.,=-]*")
 _KINDS = {dict: "objects", str: "texts", int: "whole numbers"}
 _LISTS = {"grid": dict, "without": str, "seeds": int, "tasks": str, "way": str, "mean": str, "analyses": str}
@@ -115,6 +116,11 @@ class Study:
                 f"study {file!r}: gains are over 'against', {self.against!r}, which is no level of it{near}"
             )
         measured = self.quality.startswith(HEALTH)
+        if measured and self.quality not in RISING:
+            raise RequestError(
+                f"study {file!r}: quality {self.quality!r} is no number of the health panel that rises as a host "
+                f"learns; these are: {', '.join(RISING)}"
+            )
         for task in (*self.way, *self.mean, *(() if measured else filter(None, [self.quality]))):
             if task not in self.tasks:
                 raise RequestError(f"study {file!r}: {task!r} is named, but is none of its tasks: {list(self.tasks)}")

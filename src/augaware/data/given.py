@@ -11,6 +11,7 @@ from augaware.errors import RequestError
 from augaware.ragged import Ragged, packed
 
 WHOLE = (torch.uint8, torch.uint16)  # whole numbers whose largest is white; of others nobody knows
+OVERSHOOT = 0.5  # a bicubic resize leaves [0, 1] by less; what leaves it by more is in other units
 
 
 def pixels(images: Any) -> tuple[Tensor | Ragged, Tensor]:
@@ -47,8 +48,16 @@ def _tensor(image: Any) -> Tensor:
 
 
 def _check_kind(image: Tensor) -> None:
-    """Raise :class:`RequestError` for numbers of which nobody knows what white is."""
-    if not image.is_floating_point() and image.dtype not in WHOLE:
+    """Raise :class:`RequestError` for numbers of which nobody knows what white is; a GPU is not waited for to look."""
+    if image.is_floating_point():
+        if image.device.type == "cpu" and image.numel():
+            low, high = (float(end) for end in image.aminmax())
+            if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):  # nan too
+                raise RequestError(
+                    f"Views: images are floats from {low:.3g} to {high:.3g}; accepted: in [0, 1], such as images / "
+                    "255, before they are normalised"
+                )
+    elif image.dtype not in WHOLE:
         raise RequestError(
             f"Views: images are of {image.dtype}; accepted: torch.uint8, torch.uint16, or floats in [0, 1], such as "
             "images / 255"

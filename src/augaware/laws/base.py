@@ -54,8 +54,11 @@ class Verdict:
 
 
 def judge(laws: Sequence[Law], given: Given) -> list[Verdict]:
-    """Each law tried on the plug-in; an exception breaks the law in whose trial it is raised, a wrong spec none."""
-    return [Verdict(sentence(law), _tried(law, given)) for law in laws]
+    """Each law tried on the plug-in; an exception breaks the law in whose trial it is raised.
+
+    Raises :class:`RequestError` for a wrong spec: what the first law, which builds the plug-in, is refused.
+    """
+    return [Verdict(sentence(law), _tried(law, given, refused=law is laws[0])) for law in laws]
 
 
 def sentence(law: Law) -> str:
@@ -63,10 +66,10 @@ def sentence(law: Law) -> str:
     return (inspect.getdoc(law) or "").split("\n", 1)[0]
 
 
-def _tried(law: Law, given: Given) -> str:
+def _tried(law: Law, given: Given, refused: bool) -> str:
     try:
         return law(given)
-    except RequestError:
-        raise
     except Exception as error:  # of code that is not ours: whatever it is, it is the finding
+        if refused and isinstance(error, RequestError):
+            raise
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
