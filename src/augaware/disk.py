@@ -1,14 +1,16 @@
-"""What a kill cannot tear: files written whole or not at all, and folders that one process holds."""
+"""What a kill cannot tear: files written whole or not at all, the whole lines of others, folders that one holds."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from augaware.errors import RequestError
 
@@ -32,6 +34,20 @@ def write_file(file: Path, content: bytes) -> None:
     draft = file.with_name(f".{file.name}.draft")
     draft.write_bytes(content)
     replace_file(draft, file)
+
+
+def json_lines(file: Path) -> tuple[list[dict[str, Any]], int]:
+    """The JSON objects of a file with one per line, and how many lines are none, as the half line of a kill."""
+    lines = [line for line in file.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
+    found = []
+    for line in lines:
+        try:
+            item = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(item, dict):
+            found.append(item)
+    return found, len(lines) - len(found)
 
 
 def write_output(out: Path | str, content: bytes, option: str = "--out") -> None:

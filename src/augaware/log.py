@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from augaware import lookup
-from augaware.disk import write_file
+from augaware.disk import json_lines, write_file
 from augaware.errors import RequestError
 from augaware.loggers import feed
 from augaware.loggers.base import Logger
@@ -84,20 +84,12 @@ class Log:
         self._feeds: list[feed.Feed] = []
         if silent:
             return
-        kept = [line for line in self._lines() if line["step"] <= step]
+        before = json_lines(self._file)[0] if self._file.exists() else []
+        kept = [line for line in before if line["step"] <= step]
         write_file(self._file, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._handle = self._file.open("ab", buffering=0)
         for name, logger in (loggers or {}).items():
             self._feeds.append(feed.Feed(name, logger, path, recipe or {}, step, say))
-
-    def _lines(self) -> list[dict[str, Any]]:
-        found = []
-        for line in self._file.read_text().splitlines() if self._file.exists() else []:
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:  # the half line of a kill
-                break
-        return found
 
     def __enter__(self) -> Log:
         return self

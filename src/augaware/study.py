@@ -22,7 +22,7 @@ from augaware import lookup
 from augaware.analyse import analyse, looked_at, subject
 from augaware.checkpoint import environment
 from augaware.data.loader import known
-from augaware.disk import held, write_file
+from augaware.disk import held, json_lines, write_file
 from augaware.errors import RequestError
 from augaware.evaluate import evaluate
 from augaware.frozen import Frozen, load_encoder
@@ -252,7 +252,7 @@ def _analyses(study: Study, frozen: Frozen, folder: Path, root: Path) -> tuple[l
 def _health(folder: Path, step: int | None = None) -> dict[str, float]:
     """The health panel of a run at ``step``, or its last; empty where there was none."""
     file, found = folder / "metrics.jsonl", dict[str, float]()
-    for line in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
+    for line in json_lines(file)[0] if file.exists() else ():
         if step in (None, line["step"]):
             found |= {key: value for key, value in line.items() if key.startswith(HEALTH)}
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,17 +48,10 @@ class Run(Shown, os.PathLike[str]):
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``metrics.jsonl``: ``{"step", "epoch", "loss", ...}`` each; one that is half written is not."""
-        try:
-            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        found = []
-        for line in lines:
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
-        return found
+        from augaware.disk import json_lines
+
+        file = self.path / "metrics.jsonl"
+        return json_lines(file)[0] if file.exists() else []
 
     @property
     def weights(self) -> Path | None:

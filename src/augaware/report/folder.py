@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from augaware.disk import json_lines
 from augaware.report import analyses
 from augaware.report.analyses import Found
 
@@ -162,23 +164,15 @@ def _json(run: Run, name: str) -> dict[str, object]:
     return {}
 
 
-def _json_lines(run: Run, name: str) -> list[dict[str, object]]:
+def _json_lines(run: Run, name: str) -> list[dict[str, Any]]:
     """The JSON objects of a file with one per line; lines that are not are counted."""
     try:
-        text = (run.folder / name).read_text(encoding="utf-8", errors="replace")
+        found, broken = json_lines(run.folder / name)
     except OSError as error:
         run.problems.append((name, "missing" if isinstance(error, FileNotFoundError) else str(error)))
         return []
-    lines, found = [line for line in text.split("\n") if line.strip()], []
-    for line in lines:
-        try:
-            item = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(item, dict):
-            found.append(item)
-    if len(found) < len(lines):
-        run.problems.append((name, f"{len(lines) - len(found)} of {len(lines)} lines are not JSON objects"))
+    if broken:
+        run.problems.append((name, f"{broken} of {len(found) + broken} lines are not JSON objects"))
     return found
 
 
