@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -357,6 +359,36 @@ def test_channels_that_do_not_fit() -> None:
 
 def test_warming_up_compiles_in_a_thread_of_its_own() -> None:
     assert fused.warm().result() is None
+
+
+DIGEST = """
+import hashlib, torch
+from augaware.augment.pipeline import Pipeline
+from augaware.ragged import packed
+g, found = torch.Generator().manual_seed(0), hashlib.sha256()
+images = packed([torch.randint(0, 256, (3, h, 70 - h), dtype=torch.uint8, generator=g) for h in range(24, 46)], 3)
+specs = ["crop()", "flip()", "color_jitter(p=1.0)", "grayscale()", "gaussian_blur()", "solarize()", "exposure()"]
+for size in (16, 24, 33):
+    for dtype in (torch.float32, torch.bfloat16, torch.uint8):
+        for planar in (False, True):
+            parts = Pipeline.from_specs(specs, size, (0.48, 0.45, 0.4), (0.27, 0.26, 0.28)).augmentations
+            views = Pipeline(parts, size, (0.48, 0.45, 0.4), (0.27, 0.26, 0.28), "fused", dtype, planar)
+            view = views.view(images, images.sizes, torch.arange(len(images)), 0, 0, 0)
+            found.update(view.image.contiguous().view(torch.uint8).numpy().tobytes())
+print(found.hexdigest())
+"""
+
+
+@pytest.mark.long
+def test_the_process_that_compiles_the_kernel_makes_the_same_bits_as_those_that_read_it(tmp_path: Path) -> None:
+    """... or a run that the first process on a machine began would go on to other weights in the second."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    found = [
+        subprocess.run([sys.executable, "-c", DIGEST], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert list(tmp_path.rglob("*.nbc"))
+    assert found[0].stdout == found[1].stdout != ""
 
 
 def test_memory_is_lent_again_once_its_view_is_gone() -> None:

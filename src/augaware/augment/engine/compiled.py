@@ -16,7 +16,9 @@ options: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"contract", "reassoc", "nsz", "arcp", "nnan", "ninf"},
 }
-compiled = njit(**options)
+# All in one: of functions that are called a process has copies, each optimised by itself, and which of them it calls
+# depends on whether it compiled the kernel or read it from disk. Their last bits differ; so would two runs of a recipe.
+compiled = njit(forceinline=True, **options)
 inlined = njit(inline="always")
 f32 = np.float32
 TILE = 2048  # pixels that go through an operation at once: three planes of them fit the first cache
