@@ -136,10 +136,8 @@ def kernel(sources: str) -> Any:
                 elif code == EXPOSE:
                     if a[0] > f32(0.5):
                         expose(x, a)
-                else:
-                    for _ in range(
-                        int(a[0])
-                    ):  # a quarter turn counter-clockwise: pixel (r, c) comes from (c, n - 1 - r)
+                else:  # quarter turns counter-clockwise: pixel (r, c) comes from (c, n - 1 - r)
+                    for _ in range(int(a[0])):
                         flip(x, n)
                         turn_planes(x, n, y)
                         x, y = y, x
