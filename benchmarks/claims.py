@@ -24,7 +24,7 @@ from typing import Any
 from augaware.report import analyses
 from augaware.report.experiments import NORMAL
 from augaware.report.parts import Value
-from augaware.report.study import ALL, Gains, Made, Scores, gained, made, over_contexts, over_seeds, pairs, read
+from augaware.report.study import ALL, Gains, Made, Scores, gained, gains, made, over_contexts, over_seeds, pairs, read
 
 FLOWERS, CIFAR, CALTECH, CARS, DTD = (
     f"linear_probe('{name}')" for name in ("flowers102", "cifar100", "caltech101", "cars50", "dtd10")
@@ -94,6 +94,19 @@ def difference(
     measured = [measure(scores) for scores in units]
     value = over_seeds([value for value, _ in measured], statistics.fmean(error for _, error in measured))
     return replace(value, n=sum(map(len, found.values())))
+
+
+def across(cells: Sequence[Made], ours: tuple[str, ...], theirs: tuple[str, ...], measure: Measure) -> Value | None:
+    """The cells of ``ours`` minus those of ``theirs``, of the same seeds; of whatever levels."""
+    known = {(cell.levels, cell.seed): cell for cell in cells}
+    measured = [
+        measure(gains(known[ours, seed].end, known[theirs, seed].end))
+        for levels, seed in known
+        if levels == ours and (theirs, seed) in known
+    ]
+    if not measured:
+        return None
+    return over_seeds([value for value, _ in measured], statistics.fmean(error for _, error in measured))
 
 
 def level_of(cells: Sequence[Made], name: str, score: str) -> Value | None:
@@ -200,6 +213,15 @@ def of_jitter(cells: Sequence[Made]) -> list[str]:
     lines = [
         line(claim, difference(cells, ours, theirs, mean_of([FLOWERS]), host)) for claim, ours, theirs, host in rows
     ]
+    for strength in ("s=0", "s=0.25", "s=0.5"):
+        for name in ("vanilla", "augself", "cassle"):
+            for tasks, what in (
+                (PROBES, "mean of five probes"),
+                ([FLOWERS], "flowers102"),
+                (PLACE, "landmarks, boxes"),
+            ):
+                value = across(cells, (strength, name), ("s=1", "vanilla"), mean_of(tasks))
+                lines.append(line(f"{name} at {strength} is better than vanilla at s=1: {what}", value))
     for name in ("vanilla", "augself", "cassle"):
         lost = difference(cells, "s=0.25", "s=1", mean_of([COLOUR]), name)
         lines.append(
