@@ -79,6 +79,13 @@ def more_on(task: str, others: Sequence[str]) -> Measure:
     return measured
 
 
+def over(measured: Sequence[tuple[float, float]]) -> Value | None:
+    """The mean of numbers with their errors over test images, one of each seed; None of none."""
+    if not measured:
+        return None
+    return over_seeds([value for value, _ in measured], statistics.fmean(error for _, error in measured))
+
+
 def difference(
     cells: Sequence[Made], ours: str, theirs: str, measure: Measure, host: str = "", equal: bool = False
 ) -> Value | None:
@@ -91,30 +98,21 @@ def difference(
         return None
     (first, *others) = found.values()
     units = over_contexts(found)[ALL, ours] if others else first
-    measured = [measure(scores) for scores in units]
-    value = over_seeds([value for value, _ in measured], statistics.fmean(error for _, error in measured))
-    return replace(value, n=sum(map(len, found.values())))
+    value = over([measure(scores) for scores in units])
+    return value and replace(value, n=sum(map(len, found.values())))
 
 
 def across(cells: Sequence[Made], ours: tuple[str, ...], theirs: tuple[str, ...], measure: Measure) -> Value | None:
     """The cells of ``ours`` minus those of ``theirs``, of the same seeds; of whatever levels."""
     known = {(cell.levels, cell.seed): cell for cell in cells}
-    measured = [
-        measure(gains(known[ours, seed].end, known[theirs, seed].end))
-        for levels, seed in known
-        if levels == ours and (theirs, seed) in known
-    ]
-    if not measured:
-        return None
-    return over_seeds([value for value, _ in measured], statistics.fmean(error for _, error in measured))
+    seeds = [seed for levels, seed in known if levels == ours and (theirs, seed) in known]
+    return over([measure(gains(known[ours, seed].end, known[theirs, seed].end)) for seed in seeds])
 
 
 def level_of(cells: Sequence[Made], name: str, score: str) -> Value | None:
     """A score of the cells of ``name`` itself, times 100 as all here."""
     found = [cell.end[score] for cell in cells if name in cell.levels and score in cell.end]
-    if not found:
-        return None
-    return over_seeds([100 * value for value, _ in found], 100 * statistics.fmean(error for _, error in found))
+    return over([(100 * value, 100 * error) for value, error in found])
 
 
 def line(claim: str, value: Value | None) -> str:

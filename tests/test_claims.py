@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import statistics
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from augaware.report.parts import Value
+from from_file import from_file
 
 ROOT = Path(__file__).parents[1]
 FLOWERS = "linear_probe('flowers102')"
@@ -19,12 +19,7 @@ FLOWERS = "linear_probe('flowers102')"
 
 @pytest.fixture(scope="module")
 def claims() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("claims", ROOT / "benchmarks" / "claims.py")
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+    return from_file(ROOT / "benchmarks" / "claims.py")
 
 
 @pytest.fixture(scope="module")

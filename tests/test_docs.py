@@ -9,7 +9,6 @@ Trainings are made small on the way.
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 import shlex
@@ -31,6 +30,7 @@ from augaware.cli import app, main
 from augaware.data.shapes import Shapes
 from augaware.errors import RequestError
 from augaware.recipe import parse_settings
+from from_file import from_file
 from small_hosts import NARROW
 
 ROOT = Path(__file__).parents[1]
@@ -225,12 +225,7 @@ def test_a_broken_link_would_be_found(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def hooks() -> Any:
-    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return from_file(ROOT / "docs" / "hooks.py")
 
 
 def test_every_mark_of_a_page_is_made_and_none_is_left(hooks: Any) -> None:

@@ -37,9 +37,15 @@ def write_file(file: Path, content: bytes) -> None:
 
 
 def json_lines(file: Path) -> tuple[list[dict[str, Any]], int]:
-    """The JSON objects of a file with one per line, and how many lines are none, as the half line of a kill."""
-    lines = [line for line in file.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
-    found = []
+    """The JSON objects of a file with one per line, and how many lines are none, as the half line of a kill.
+
+    A file that is not there has none.
+    """
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return [], 0
+    lines, found = [line for line in text.split("\n") if line.strip()], []
     for line in lines:
         try:
             item = json.loads(line)

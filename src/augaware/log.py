@@ -84,8 +84,7 @@ class Log:
         self._feeds: list[feed.Feed] = []
         if silent:
             return
-        before = json_lines(self._file)[0] if self._file.exists() else []
-        kept = [line for line in before if line["step"] <= step]
+        kept = [line for line in json_lines(self._file)[0] if line["step"] <= step]
         write_file(self._file, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._handle = self._file.open("ab", buffering=0)
         for name, logger in (loggers or {}).items():

@@ -251,8 +251,8 @@ def _analyses(study: Study, frozen: Frozen, folder: Path, root: Path) -> tuple[l
 
 def _health(folder: Path, step: int | None = None) -> dict[str, float]:
     """The health panel of a run at ``step``, or its last; empty where there was none."""
-    file, found = folder / "metrics.jsonl", dict[str, float]()
-    for line in json_lines(file)[0] if file.exists() else ():
+    found = dict[str, float]()
+    for line in json_lines(folder / "metrics.jsonl")[0]:
         if step in (None, line["step"]):
             found |= {key: value for key, value in line.items() if key.startswith(HEALTH)}
     return found

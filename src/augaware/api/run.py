@@ -50,8 +50,7 @@ class Run(Shown, os.PathLike[str]):
         """The lines of ``metrics.jsonl``: ``{"step", "epoch", "loss", ...}`` each; one that is half written is not."""
         from augaware.disk import json_lines
 
-        file = self.path / "metrics.jsonl"
-        return json_lines(file)[0] if file.exists() else []
+        return json_lines(self.path / "metrics.jsonl")[0]
 
     @property
     def weights(self) -> Path | None:

@@ -168,9 +168,12 @@ def _json_lines(run: Run, name: str) -> list[dict[str, Any]]:
     """The JSON objects of a file with one per line; lines that are not are counted."""
     try:
         found, broken = json_lines(run.folder / name)
+        missing = not (run.folder / name).exists()
     except OSError as error:
-        run.problems.append((name, "missing" if isinstance(error, FileNotFoundError) else str(error)))
+        run.problems.append((name, str(error)))
         return []
+    if missing:
+        run.problems.append((name, "missing"))
     if broken:
         run.problems.append((name, f"{broken} of {len(found) + broken} lines are not JSON objects"))
     return found
